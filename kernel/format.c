@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * dm-remap metadata: encode, decode, check and choose.
+ *
+ * The picture of the spare is in include/remap/format.h. What this file decides:
+ *
+ *  - where the zones and the slots are (remap_layout_compute), from the size of the spare and
+ *    the block size alone, so that a spare of which one zone is left still tells everything;
+ *  - whether 4096 bytes are what they should be. All that is read from a disk is taken to be
+ *    hostile: a checksum proves that nobody scribbled, not that nobody lies;
+ *  - which of several superblocks counts.
+ *
+ * Reading and writing is left to meta.c in the kernel and to user/lib in the tools.
+ */
+#include "format.h"
+
+const char *remap_check_str(enum remap_check c)
+{
+	switch (c) {
+	case REMAP_VALID:
+		return "valid";
+	case REMAP_BLANK:
+		return "not dm-remap metadata";
+	case REMAP_BAD_CRC:
+		return "wrong checksum";
+	case REMAP_BAD_VERSION:
+		return "unknown format version";
+	case REMAP_BAD_FEATURE:
+		return "unknown incompatible feature";
+	case REMAP_MISPLACED:
+		return "belongs to another place or spare";
+	case REMAP_BAD_FIELD:
+		return "impossible contents";
+	}
+	return "unknown";
+}
+
+/* ---- layout ---- */
+
+#define ZONE_ALIGN_SECTORS	(REMAP_ZONE_ALIGN >> 9)
+#define MD_SECTORS		(REMAP_MD_BLOCK >> 9)
+
+static bool block_size_ok(u32 block_size)
+{
+	return is_power_of_2(block_size) && block_size >= REMAP_MIN_BLOCK &&
+	       block_size <= REMAP_MAX_BLOCK;
+}
+
+/* The slots of a layout with zones of @units times 64 KiB; 0 where the zones do not fit. */
+static u32 layout_try(struct remap_layout *l, u64 spare_sectors, u32 block_sectors, u64 units)
+{
+	u64 zone = units * ZONE_ALIGN_SECTORS;
+	u64 room = (zone / MD_SECTORS - 2) / 2 * REMAP_ENTRIES;
+	u64 slots = 0;
+	unsigned int i;
+
+	if (zone > spare_sectors)
+		return 0;
+	if (room > REMAP_MAX_SLOTS)
+		room = REMAP_MAX_SLOTS;
+	for (i = 0; i < REMAP_ZONES; i++) {
+		u64 start = (spare_sectors - zone) / 4 * i + (spare_sectors - zone) % 4 * i / 4;
+
+		l->zone_start[i] = start & ~(u64)(ZONE_ALIGN_SECTORS - 1);
+		if (i && l->zone_start[i] < l->zone_start[i - 1] + zone)
+			return 0;
+	}
+	for (i = 0; i < REMAP_ZONES - 1; i++) {
+		u64 gap = l->zone_start[i + 1] - l->zone_start[i] - zone;
+
+		/* gaps are multiples of 64 KiB, so no block straddles a zone */
+		slots += gap >> __ffs64(block_sectors);
+		if (slots > room)
+			slots = room;
+		l->gap_slots[i] = (u32)slots;
+	}
+	l->zone_sectors = zone;
+	l->block_sectors = block_sectors;
+	l->slots = (u32)slots;
+	l->tables = (l->slots + REMAP_ENTRIES - 1) / REMAP_ENTRIES;
+	return l->slots;
+}
+
+int remap_layout_compute(struct remap_layout *l, u64 spare_sectors, u32 block_size)
+{
+	u32 bs = block_size >> 9;
+	struct remap_layout best;
+	u64 lo = 1, hi;
+
+	if (!block_size_ok(block_size))
+		return -EINVAL;
+	/* no device is near 2^60 sectors; keeps the sums below from wrapping */
+	if (spare_sectors >> 60)
+		return -EINVAL;
+
+	/*
+	 * Larger zones leave fewer slots and describe more. Find the smallest zone that describes
+	 * all the slots it leaves; the one below it may still have more slots in all.
+	 */
+	hi = div_u64(spare_sectors, REMAP_ZONES * ZONE_ALIGN_SECTORS);
+	if (!hi)
+		return -ENOSPC;
+	while (lo < hi) {
+		u64 mid = lo + (hi - lo) / 2;
+		u64 zone = mid * ZONE_ALIGN_SECTORS;
+		u64 room = (zone / MD_SECTORS - 2) / 2 * REMAP_ENTRIES;
+
+		if (room >= REMAP_MAX_SLOTS ||
+		    room >= (spare_sectors - REMAP_ZONES * zone) >> __ffs64(bs))
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	if (!layout_try(l, spare_sectors, bs, lo))
+		l->slots = 0;
+	if (lo > 1 && layout_try(&best, spare_sectors, bs, lo - 1) > l->slots)
+		*l = best;
+	return l->slots ? 0 : -ENOSPC;
+}
+
+u64 remap_layout_min_sectors(u32 block_size, u32 slots)
+{
+	u64 lo = ZONE_ALIGN_SECTORS, hi = 1ULL << 50;
+	struct remap_layout l;
+
+	/* in steps of 64 KiB the number of slots never falls as the spare grows */
+	while (lo < hi) {
+		u64 mid = (lo + (hi - lo) / 2) & ~(u64)(ZONE_ALIGN_SECTORS - 1);
+
+		if (!remap_layout_compute(&l, mid, block_size) && l.slots >= slots)
+			hi = mid;
+		else
+			lo = mid + ZONE_ALIGN_SECTORS;
+	}
+	return lo;
+}
+
+unsigned int remap_super_places(u64 spare_sectors, u64 sector[REMAP_SUPER_PLACES])
+{
+	unsigned int n = 0, i, j;
+	struct remap_layout l;
+	u32 bs;
+
+	sector[n++] = 0;
+	for (bs = REMAP_MIN_BLOCK; bs <= REMAP_MAX_BLOCK; bs *= 2) {
+		if (remap_layout_compute(&l, spare_sectors, bs))
+			continue;
+		for (i = 1; i < REMAP_ZONES; i++) {
+			for (j = 0; j < n && sector[j] != l.zone_start[i]; j++)
+				;
+			if (j == n)
+				sector[n++] = l.zone_start[i];
+		}
+	}
+	return n;
+}
+
+/* ---- superblock ---- */
+
+/* crc32c of a block whose own checksum, a __le32 at byte @at, counts as zero */
+static u32 block_crc(u32 seed, const u8 *block, size_t at)
+{
+	static const u8 zero[4];
+	u32 crc = remap_crc32c(seed, block, at);
+
+	crc = remap_crc32c(crc, zero, sizeof(zero));
+	return remap_crc32c(crc, block + at + 4, REMAP_MD_BLOCK - at - 4);
+}
+
+static void put_str(u8 *to, const char *from, size_t size)
+{
+	size_t n = 0;
+
+	while (n < size - 1 && from[n])
+		n++;
+	memset(to, 0, size);
+	memcpy(to, from, n);
+}
+
+static void get_str(char *to, const u8 *from, size_t size)
+{
+	memcpy(to, from, size - 1);
+	to[size - 1] = 0;
+}
+
+void remap_super_encode(void *block, const struct remap_super *s, const struct remap_layout *l)
+{
+	struct remap_disk_super *d = block;
+	unsigned int i;
+
+	memset(d, 0, sizeof(*d));
+	memcpy(d->magic, REMAP_SUPER_MAGIC, REMAP_SUPER_MAGIC_LEN);
+	d->version = cpu_to_le32(REMAP_VERSION);
+	d->generation = cpu_to_le64(s->generation);
+	memcpy(d->uuid, s->uuid, sizeof(d->uuid));
+	put_str(d->label, s->label, sizeof(d->label));
+	d->block_size = cpu_to_le32(s->block_size);
+	d->sector_size = cpu_to_le32(s->sector_size);
+	d->data_sectors = cpu_to_le64(s->data_sectors);
+	d->spare_sectors = cpu_to_le64(s->spare_sectors);
+	d->zone_sectors = cpu_to_le64(l->zone_sectors);
+	for (i = 0; i < REMAP_ZONES; i++)
+		d->zone_start[i] = cpu_to_le64(l->zone_start[i]);
+	d->slots = cpu_to_le32(l->slots);
+	d->tables = cpu_to_le32(l->tables);
+	d->tables_used = cpu_to_le32(s->tables_used);
+	d->compat = cpu_to_le64(s->compat);
+	d->ro_compat = cpu_to_le64(s->ro_compat);
+	d->incompat = cpu_to_le64(s->incompat);
+	d->created = cpu_to_le64(s->created);
+	put_str(d->data_wwn, s->data_wwn, sizeof(d->data_wwn));
+	put_str(d->data_serial, s->data_serial, sizeof(d->data_serial));
+	put_str(d->data_partuuid, s->data_partuuid, sizeof(d->data_partuuid));
+	put_str(d->data_fsuuid, s->data_fsuuid, sizeof(d->data_fsuuid));
+	d->crc = cpu_to_le32(block_crc(~0U, block, offsetof(struct remap_disk_super, crc)));
+}
+
+static bool super_fields_ok(const struct remap_disk_super *d, const struct remap_super *s,
+			    struct remap_layout *l)
+{
+	unsigned int i;
+
+	if (!s->generation || !block_size_ok(s->block_size))
+		return false;
+	if (!is_power_of_2(s->sector_size) || s->sector_size < 512 ||
+	    s->sector_size > s->block_size)
+		return false;
+	if (!s->data_sectors || (s->data_sectors & ((s->sector_size >> 9) - 1)) ||
+	    s->data_sectors >= REMAP_MAX_DATA_BLOCKS)
+		return false;
+	if (remap_layout_compute(l, s->spare_sectors, s->block_size))
+		return false;
+	if (le64_to_cpu(d->zone_sectors) != l->zone_sectors ||
+	    le32_to_cpu(d->slots) != l->slots || le32_to_cpu(d->tables) != l->tables ||
+	    s->tables_used > l->tables)
+		return false;
+	for (i = 0; i < REMAP_ZONES; i++)
+		if (le64_to_cpu(d->zone_start[i]) != l->zone_start[i])
+			return false;
+	return true;
+}
+
+enum remap_check remap_super_decode(const void *block, u64 sector, struct remap_super *s,
+				    struct remap_layout *l)
+{
+	const struct remap_disk_super *d = block;
+	unsigned int i;
+
+	if (memcmp(d->magic, REMAP_SUPER_MAGIC, REMAP_SUPER_MAGIC_LEN))
+		return REMAP_BLANK;
+	if (le32_to_cpu(d->crc) != block_crc(~0U, block, offsetof(struct remap_disk_super, crc)))
+		return REMAP_BAD_CRC;
+	if (le32_to_cpu(d->version) != REMAP_VERSION)
+		return REMAP_BAD_VERSION;
+
+	memset(s, 0, sizeof(*s));
+	s->generation = le64_to_cpu(d->generation);
+	memcpy(s->uuid, d->uuid, sizeof(s->uuid));
+	get_str(s->label, d->label, sizeof(s->label));
+	s->block_size = le32_to_cpu(d->block_size);
+	s->sector_size = le32_to_cpu(d->sector_size);
+	s->data_sectors = le64_to_cpu(d->data_sectors);
+	s->spare_sectors = le64_to_cpu(d->spare_sectors);
+	s->tables_used = le32_to_cpu(d->tables_used);
+	s->compat = le64_to_cpu(d->compat);
+	s->ro_compat = le64_to_cpu(d->ro_compat);
+	s->incompat = le64_to_cpu(d->incompat);
+	s->created = le64_to_cpu(d->created);
+	get_str(s->data_wwn, d->data_wwn, sizeof(s->data_wwn));
+	get_str(s->data_serial, d->data_serial, sizeof(s->data_serial));
+	get_str(s->data_partuuid, d->data_partuuid, sizeof(s->data_partuuid));
+	get_str(s->data_fsuuid, d->data_fsuuid, sizeof(s->data_fsuuid));
+
+	if (s->incompat & ~REMAP_INCOMPAT_KNOWN)
+		return REMAP_BAD_FEATURE;
+	if (!super_fields_ok(d, s, l))
+		return REMAP_BAD_FIELD;
+	if (sector == REMAP_ANYWHERE)
+		return REMAP_VALID;
+	for (i = 0; i < REMAP_ZONES; i++)
+		if (sector == remap_super_sector(l, i, s->generation))
+			return REMAP_VALID;
+	return REMAP_MISPLACED;
+}
+
+int remap_super_choose(const struct remap_super *s, unsigned int n)
+{
+	unsigned int i, j, votes, best_votes = 0;
+	int best = -ENODATA;
+	bool tie = false;
+
+	for (i = 0; i < n; i++) {
+		bool newest = true;
+
+		votes = 0;
+		for (j = 0; j < n; j++) {
+			if (memcmp(s[i].uuid, s[j].uuid, sizeof(s[i].uuid)))
+				continue;
+			votes++;
+			if (s[j].generation > s[i].generation ||
+			    (s[j].generation == s[i].generation && j < i))
+				newest = false;
+		}
+		if (!newest)
+			continue;	/* one candidate for each uuid */
+		if (best >= 0 && votes == best_votes && s[i].created == s[best].created) {
+			tie = true;
+		} else if (best < 0 || votes > best_votes ||
+			   (votes == best_votes && s[i].created > s[best].created)) {
+			best = (int)i;
+			best_votes = votes;
+			tie = false;
+		}
+	}
+	return tie ? -EUCLEAN : best;
+}
+
+/* ---- table blocks ---- */
+
+void remap_table_init(void *block, u32 index)
+{
+	struct remap_disk_table *t = block;
+
+	memset(t, 0, sizeof(*t));
+	t->h.magic = cpu_to_le32(REMAP_TABLE_MAGIC);
+	t->h.index = cpu_to_le32(index);
+}
+
+static u32 table_crc(const void *block, const u8 uuid[16])
+{
+	return block_crc(remap_crc32c(~0U, uuid, 16), block,
+			 offsetof(struct remap_disk_table_header, crc));
+}
+
+void remap_table_seal(void *block, const u8 uuid[16], u64 generation)
+{
+	struct remap_disk_table *t = block;
+
+	t->h.generation = cpu_to_le64(generation);
+	t->h.crc = cpu_to_le32(table_crc(block, uuid));
+}
+
+enum remap_check remap_table_check(const void *block, const struct remap_super *s,
+				   const struct remap_layout *l, u32 index, u64 *generation)
+{
+	const struct remap_disk_table *t = block;
+	u64 blocks = remap_data_blocks(s);
+	struct remap_entry e;
+	unsigned int i;
+
+	if (le32_to_cpu(t->h.magic) != REMAP_TABLE_MAGIC)
+		return REMAP_BLANK;
+	if (le32_to_cpu(t->h.crc) != table_crc(block, s->uuid))
+		return REMAP_BAD_CRC;	/* or of another spare: the uuid is part of the sum */
+	if (le32_to_cpu(t->h.index) != index)
+		return REMAP_MISPLACED;
+	if (!t->h.generation)
+		return REMAP_BAD_FIELD;
+	for (i = 0; i < REMAP_ENTRIES; i++) {
+		remap_entry_get(block, i, &e);
+		if (e.state > REMAP_SLOT_BAD)
+			return REMAP_BAD_FIELD;
+		if (e.state != REMAP_SLOT_FREE && index * REMAP_ENTRIES + i >= l->slots)
+			return REMAP_BAD_FIELD;
+		if (e.state != REMAP_SLOT_MAPPED)
+			continue;
+		if (e.block >= blocks ||
+		    (e.lost & ~remap_lost_mask(s, remap_block_sectors(s, e.block))))
+			return REMAP_BAD_FIELD;
+	}
+	*generation = le64_to_cpu(t->h.generation);
+	return REMAP_VALID;
+}
+
+void remap_entry_get(const void *table, unsigned int i, struct remap_entry *e)
+{
+	const struct remap_disk_entry *d = &((const struct remap_disk_table *)table)->entry[i];
+
+	e->block = le32_to_cpu(d->block_lo) | (u64)le16_to_cpu(d->block_hi) << 32;
+	e->state = d->state;
+	e->lost = le32_to_cpu(d->lost);
+	e->seq = le32_to_cpu(d->seq);
+}
+
+void remap_entry_set(void *table, unsigned int i, const struct remap_entry *e)
+{
+	struct remap_disk_entry *d = &((struct remap_disk_table *)table)->entry[i];
+
+	d->block_lo = cpu_to_le32((u32)e->block);
+	d->block_hi = cpu_to_le16((u16)(e->block >> 32));
+	d->state = e->state;
+	d->reserved = 0;
+	d->lost = cpu_to_le32(e->lost);
+	d->seq = cpu_to_le32(e->seq);
+}

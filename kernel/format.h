@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Metadata, the pure part: encode, decode, check and choose. Nothing here does I/O, sleeps,
+ * allocates or locks; all of it runs in the kernel and in user space alike and takes everything
+ * that it decodes to be hostile. Sizes named *_sectors are in sectors of 512 bytes.
+ */
+#ifndef REMAP_KERNEL_FORMAT_H
+#define REMAP_KERNEL_FORMAT_H
+
+#include "shim.h"
+#include "remap/format.h"
+
+#define REMAP_NO_SLOT		REMAP_MAX_SLOTS		/* no slot has this number */
+
+/* Where everything is on a spare. Computed, never stored: see remap_layout_of(). */
+struct remap_layout {
+	u64 zone_start[REMAP_ZONES];	/* sectors */
+	u64 zone_sectors;
+	u32 block_sectors;		/* sectors of a block, and of a slot */
+	u32 tables;			/* table blocks in each zone */
+	u32 slots;
+	u32 gap_slots[REMAP_ZONES - 1];	/* number of the first slot *behind* gap i */
+};
+
+/* The superblock in CPU order. */
+struct remap_super {
+	u64 generation;
+	u8 uuid[16];
+	char label[REMAP_LABEL_LEN];
+	u32 block_size;			/* bytes */
+	u32 sector_size;		/* bytes */
+	u64 data_sectors;
+	u64 spare_sectors;
+	u32 tables_used;
+	u64 compat;
+	u64 ro_compat;
+	u64 incompat;
+	u64 created;
+	char data_wwn[REMAP_ID_LEN];
+	char data_serial[REMAP_ID_LEN];
+	char data_partuuid[REMAP_ID_LEN];
+	char data_fsuuid[REMAP_ID_LEN];
+};
+
+struct remap_entry {
+	u64 block;			/* data block number */
+	u32 lost;			/* bit n: logical sector n of the block */
+	u32 seq;
+	u8 state;			/* enum remap_slot_state */
+};
+
+/* Why a block is not valid, worst last. */
+enum remap_check {
+	REMAP_VALID,
+	REMAP_BLANK,			/* no magic number: nothing of ours */
+	REMAP_BAD_CRC,
+	REMAP_BAD_VERSION,		/* a version that we do not know */
+	REMAP_BAD_FEATURE,		/* an incompat feature that we do not know */
+	REMAP_MISPLACED,		/* a good block, of another place or another spare */
+	REMAP_BAD_FIELD,		/* checksum right, contents impossible */
+};
+
+/** remap_check_str() - what a check found, in words for a message */
+const char *remap_check_str(enum remap_check c);
+
+/**
+ * remap_layout_compute() - lay out a spare
+ * @l:			result
+ * @spare_sectors:	size of the spare
+ * @block_size:		bytes, a power of two from REMAP_MIN_BLOCK to REMAP_MAX_BLOCK
+ *
+ * Takes as many slots as have room beside the zones that describe them. Return: 0, -EINVAL for
+ * a bad block size, -ENOSPC where there is no room for a single slot.
+ */
+int __must_check remap_layout_compute(struct remap_layout *l, u64 spare_sectors, u32 block_size);
+
+/** remap_layout_min_sectors() - the smallest spare with at least @slots slots, in sectors */
+u64 remap_layout_min_sectors(u32 block_size, u32 slots);
+
+/** remap_slot_sector() - first sector of a slot on the spare; @slot must be below l->slots */
+static inline u64 remap_slot_sector(const struct remap_layout *l, u32 slot)
+{
+	unsigned int gap = 0;
+	u32 before = 0;
+
+	while (slot >= l->gap_slots[gap])
+		before = l->gap_slots[gap++];
+	return l->zone_start[gap] + l->zone_sectors + (u64)(slot - before) * l->block_sectors;
+}
+
+/** remap_super_sector() - where copy g & 1 of a superblock is, in sectors */
+static inline u64 remap_super_sector(const struct remap_layout *l, unsigned int zone, u64 g)
+{
+	return l->zone_start[zone] + (g & 1) * (REMAP_MD_BLOCK >> 9);
+}
+
+/** remap_table_sector() - where copy g & 1 of table block @index is, in sectors */
+static inline u64 remap_table_sector(const struct remap_layout *l, unsigned int zone, u32 index,
+				     u64 g)
+{
+	return l->zone_start[zone] + (2 + 2 * (u64)index + (g & 1)) * (REMAP_MD_BLOCK >> 9);
+}
+
+/** remap_block_sectors() - sectors of a data block: all blocks are alike but for the last */
+static inline u32 remap_block_sectors(const struct remap_super *s, u64 block)
+{
+	u32 bs = s->block_size >> 9;
+	u64 left = s->data_sectors - block * bs;
+
+	return left < bs ? (u32)left : bs;
+}
+
+/** remap_data_blocks() - number of blocks on the data device */
+static inline u64 remap_data_blocks(const struct remap_super *s)
+{
+	u32 bs = s->block_size >> 9;
+
+	return div_u64(s->data_sectors + bs - 1, bs);
+}
+
+/** remap_super_encode() - write a superblock of generation s->generation to 4096 bytes */
+void remap_super_encode(void *block, const struct remap_super *s, const struct remap_layout *l);
+
+/**
+ * remap_super_decode() - check 4096 bytes and take them for a superblock
+ * @block:	the bytes
+ * @sector:	where on the spare they were read, or REMAP_ANYWHERE
+ * @s:		result; also filled where the answer is REMAP_BAD_FEATURE
+ * @l:		result, the layout, recomputed and held against what is stored
+ *
+ * A superblock that does not belong where it was read is REMAP_MISPLACED. The caller compares
+ * s->data_sectors and s->spare_sectors with the real devices, and looks at s->ro_compat.
+ */
+enum remap_check remap_super_decode(const void *block, u64 sector, struct remap_super *s,
+				    struct remap_layout *l);
+
+#define REMAP_ANYWHERE		(~0ULL)
+
+/**
+ * remap_super_places() - where to look for zones on a spare whose size is known
+ *
+ * A zone's place depends on the zones' size, which only a superblock tells. Zone 0 is at sector
+ * 0; should it be destroyed, the others are found by trying the one zone size that belongs to
+ * each of the block sizes. Return: the number of offsets put into @sector.
+ */
+#define REMAP_SUPER_PLACES	(1 + 6 * (REMAP_ZONES - 1))
+unsigned int remap_super_places(u64 spare_sectors, u64 sector[REMAP_SUPER_PLACES]);
+
+/**
+ * remap_super_choose() - which of these superblocks counts?
+ * @s:	valid superblocks, @n of them
+ *
+ * Superblocks of an older life of the spare may have survived: the uuid with the most copies
+ * wins, then the later creation. Of one uuid the highest generation wins. Return: the index, or
+ * -ENODATA for n = 0, or -EUCLEAN where two lives have equal claims.
+ */
+int __must_check remap_super_choose(const struct remap_super *s, unsigned int n);
+
+/** remap_table_init() - make an empty table block, not yet sealed */
+void remap_table_init(void *block, u32 index);
+
+/** remap_table_seal() - give a table block its generation and checksum */
+void remap_table_seal(void *block, const u8 uuid[16], u64 generation);
+
+/**
+ * remap_table_check() - is this the table block @index of the spare with this uuid?
+ * @generation: result where REMAP_VALID
+ *
+ * Also checks each entry by itself (state, block, lost). Slots named twice are found by who
+ * builds the map.
+ */
+enum remap_check remap_table_check(const void *block, const struct remap_super *s,
+				   const struct remap_layout *l, u32 index, u64 *generation);
+
+static inline u64 remap_table_generation(const void *block)
+{
+	return le64_to_cpu(((const struct remap_disk_table *)block)->h.generation);
+}
+
+void remap_entry_get(const void *table, unsigned int i, struct remap_entry *e);
+void remap_entry_set(void *table, unsigned int i, const struct remap_entry *e);
+
+/** remap_seq_after() - does a come after b? Serial-number arithmetic (RFC 1982) */
+static inline bool remap_seq_after(u32 a, u32 b)
+{
+	return (s32)(a - b) > 0;
+}
+
+/** remap_lost_mask() - the bits of lost that a block of @sectors sectors can have */
+static inline u32 remap_lost_mask(const struct remap_super *s, u32 sectors)
+{
+	u32 n = sectors / (s->sector_size >> 9);
+
+	return n >= 32 ? ~0U : (1U << n) - 1;
+}
+
+#endif

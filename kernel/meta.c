@@ -1,0 +1,783 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The metadata of an active target: load, change, commit, verify, repair.
+ *
+ * What the bytes mean, which of several copies counts and what is believable is decided in
+ * format.c; this file carries it out. The rules it keeps:
+ *
+ *  - Generation g + 1 is written to the copy that does not hold g, in all five zones at once.
+ *    Three whole copies make it the truth; what memory held before is forgotten only then.
+ *  - An attempt that reached fewer than three zones may still be found by the next load. Its
+ *    generation is therefore never given to other contents: the next attempt takes g + 3, which
+ *    goes to the same copy and leaves g alone (see commit_burn()).
+ *  - The table in memory is, byte for byte, what is on disk, but for table blocks marked dirty.
+ *  - A zone that missed a write stays in zones_bad until repair has found it whole again.
+ */
+#include <linux/device-mapper.h>
+#include <linux/gfp.h>
+#include "meta.h"
+#include "trace.h"
+
+#define DM_MSG_PREFIX "remap"
+
+#define MD_SECTORS		(REMAP_MD_BLOCK >> SECTOR_SHIFT)
+#define CHUNK_ORDER		get_order(REMAP_ZONE_ALIGN)
+#define CHUNK_BLOCKS		(REMAP_ZONE_ALIGN / REMAP_MD_BLOCK)
+#define CHUNK_TABLES		(CHUNK_BLOCKS / 2)
+#define REMAP_SUPER_INDEX	(~0U)	/* stands for the superblock among table block numbers */
+
+/* What is kept ready: the largest batch finds its slots without new table blocks. */
+#define SLOTS_AHEAD		(2 * REMAP_MAP_RESERVE)
+
+/* ---- memory ---- */
+
+static u8 *md_alloc(unsigned int order)
+{
+	return (u8 *)__get_free_pages(GFP_KERNEL, order);
+}
+
+static void buffers_free(struct remap_meta *m)
+{
+	unsigned int i, z;
+
+	for (i = 0; i < REMAP_COMMIT_TABLES; i++) {
+		free_page((unsigned long)m->commit[i].image);
+		for (z = 0; z < REMAP_ZONES; z++)
+			free_page((unsigned long)m->commit[i].readback[z]);
+	}
+	for (z = 0; z < REMAP_ZONES; z++)
+		free_pages((unsigned long)m->chunk[z], CHUNK_ORDER);
+}
+
+static int buffers_alloc(struct remap_meta *m)
+{
+	unsigned int i, z;
+	bool ok = true;
+
+	BUILD_BUG_ON(REMAP_MD_BLOCK > PAGE_SIZE);
+	for (i = 0; i < REMAP_COMMIT_TABLES; i++) {
+		m->commit[i].image = md_alloc(0);
+		ok &= !!m->commit[i].image;
+		for (z = 0; z < REMAP_ZONES; z++) {
+			m->commit[i].readback[z] = md_alloc(0);
+			ok &= !!m->commit[i].readback[z];
+		}
+	}
+	for (z = 0; z < REMAP_ZONES; z++) {
+		m->chunk[z] = md_alloc(CHUNK_ORDER);
+		ok &= !!m->chunk[z];
+	}
+	return ok ? 0 : -ENOMEM;
+}
+
+static u8 *table_of(struct remap_meta *m, u32 index)
+{
+	return xa_load(&m->tables, index);
+}
+
+static int table_add(struct remap_meta *m, u32 index, const void *image, gfp_t gfp)
+{
+	u8 *t = (u8 *)__get_free_page(gfp);
+	int r;
+
+	if (!t)
+		return -ENOMEM;
+	if (image)
+		memcpy(t, image, REMAP_MD_BLOCK);
+	else
+		remap_table_init(t, index);
+	r = xa_err(xa_store(&m->tables, index, t, gfp));
+	if (r)
+		free_page((unsigned long)t);
+	return r;
+}
+
+static void table_remove(struct remap_meta *m, u32 index)
+{
+	free_page((unsigned long)xa_erase(&m->tables, index));
+}
+
+static void tables_free(struct remap_meta *m)
+{
+	unsigned long index;
+	void *t;
+
+	xa_for_each(&m->tables, index, t)
+		table_remove(m, index);
+}
+
+/* slots of table block @index: all have as many entries but for the last */
+static u32 table_slots(const struct remap_meta *m, u32 index)
+{
+	return min_t(u32, REMAP_ENTRIES, m->layout.slots - index * REMAP_ENTRIES);
+}
+
+/* ---- reading zones ---- */
+
+static blk_status_t read_md(struct remap_meta *m, u64 sector, void *buf, unsigned int bytes)
+{
+	return remap_io_sync(&m->commit[0].io[0], m->bdev, m->start + sector,
+			     REQ_OP_READ | REQ_META | REQ_SYNC, buf, bytes);
+}
+
+/*
+ * Read the same run of table blocks, both copies of each, from all zones at once into m->chunk.
+ * Bit b of unreadable[z]: 4 KiB block b of zone z's chunk could not be read.
+ */
+static void read_tables(struct remap_meta *m, u32 index, unsigned int tables,
+			u32 unreadable[REMAP_ZONES])
+{
+	struct remap_io *io = m->commit[0].io;
+	struct remap_round round;
+	unsigned int z, b;
+
+	remap_round_begin(&round);
+	for (z = 0; z < REMAP_ZONES; z++)
+		remap_round_add(&round, &io[z], m->bdev,
+				m->start + remap_table_sector(&m->layout, z, index, 0),
+				REQ_OP_READ | REQ_META | REQ_SYNC, m->chunk[z],
+				tables * 2 * REMAP_MD_BLOCK);
+	remap_round_end(&round);
+
+	for (z = 0; z < REMAP_ZONES; z++) {
+		unreadable[z] = 0;
+		if (!io[z].status)
+			continue;
+		for (b = 0; b < tables * 2; b++)
+			if (read_md(m, remap_table_sector(&m->layout, z, index, 0) + b * MD_SECTORS,
+				    m->chunk[z] + b * REMAP_MD_BLOCK, REMAP_MD_BLOCK))
+				unreadable[z] |= 1U << b;
+	}
+}
+
+/* ---- open: the superblock ---- */
+
+/* Read both copies at @sector; valid superblocks go to the end of @s. Remember what was wrong. */
+static unsigned int read_supers(struct remap_meta *m, u64 sector, struct remap_super *s,
+				enum remap_check *worst)
+{
+	unsigned int copy, n = 0;
+	struct remap_layout l;
+
+	for (copy = 0; copy < 2; copy++) {
+		u64 at = sector + copy * MD_SECTORS;
+		enum remap_check c;
+
+		if (at + MD_SECTORS > m->size ||
+		    read_md(m, at, m->chunk[0], REMAP_MD_BLOCK))
+			continue;
+		c = remap_super_decode(m->chunk[0], at, &s[n], &l);
+		if (c == REMAP_VALID)
+			n++;
+		else if (c > *worst)
+			*worst = c;
+	}
+	return n;
+}
+
+static int find_super(struct remap_meta *m, struct remap_super *s, const char **error)
+{
+	u64 place[REMAP_SUPER_PLACES];
+	enum remap_check worst = REMAP_BLANK;
+	unsigned int i, n = 0, places;
+	u8 uuid[16];
+	int best;
+
+	places = remap_super_places(m->size, place);
+	for (i = 0; i < places; i++)
+		n += read_supers(m, place[i], &s[n], &worst);
+	best = remap_super_choose(s, n);
+	if (best == -ENODATA) {
+		*error = worst == REMAP_BLANK ? "spare is not formatted (remapctl format)" :
+			 worst == REMAP_BAD_VERSION ? "spare has a newer format version" :
+			 worst == REMAP_BAD_FEATURE ? "spare uses features unknown here" :
+			 "no valid superblock on spare";
+		return worst == REMAP_BLANK ? -ENODATA : -EUCLEAN;
+	}
+	if (best < 0) {
+		*error = "superblocks of two formats on spare, equally many";
+		return best;
+	}
+
+	/*
+	 * The zones may be elsewhere than its size suggests, on a spare that has grown. Now that
+	 * one superblock says where they are, look at them all for the newest.
+	 */
+	m->super = s[best];
+	if (m->super.spare_sectors > m->size) {
+		*error = "spare is smaller than when it was formatted";
+		return -ENOSPC;
+	}
+	if (remap_layout_compute(&m->layout, m->super.spare_sectors, m->super.block_size))
+		return -EUCLEAN;	/* cannot be: it was decoded */
+	memcpy(uuid, m->super.uuid, sizeof(uuid));
+	for (i = 0; i < REMAP_ZONES; i++) {
+		unsigned int k = read_supers(m, m->layout.zone_start[i], s, &worst);
+
+		while (k--)
+			if (!memcmp(s[k].uuid, uuid, sizeof(uuid)) &&
+			    s[k].spare_sectors == m->super.spare_sectors &&
+			    s[k].generation > m->super.generation)
+				m->super = s[k];
+	}
+	return 0;
+}
+
+/* Find the superblock, and decide whether the spare may be written. */
+static int super_load(struct remap_meta *m, const char **error)
+{
+	struct remap_super *s;
+	int r;
+
+	s = kvcalloc(2 * REMAP_SUPER_PLACES, sizeof(*s), GFP_KERNEL);
+	if (!s) {
+		*error = "out of memory";
+		return -ENOMEM;
+	}
+	*error = "cannot read the spare's metadata";
+	r = find_super(m, s, error);
+	kvfree(s);
+	m->readonly = bdev_read_only(m->bdev) || m->super.ro_compat & ~REMAP_RO_COMPAT_KNOWN;
+	return r;
+}
+
+int remap_meta_open(struct remap_meta *m, const char *name, dev_t dev,
+		    struct block_device *bdev, sector_t start, u64 size, const char **error)
+{
+	memset(m, 0, sizeof(*m));
+	m->name = name;
+	m->dev = dev;
+	m->bdev = bdev;
+	m->start = start;
+	m->size = size;
+	xa_init(&m->tables);
+
+	*error = "out of memory";
+	if (buffers_alloc(m))
+		return -ENOMEM;
+	return super_load(m, error);
+}
+
+void remap_meta_close(struct remap_meta *m)
+{
+	tables_free(m);
+	xa_destroy(&m->tables);
+	buffers_free(m);
+}
+
+/* ---- entries ---- */
+
+void remap_meta_get(struct remap_meta *m, u32 slot, struct remap_entry *e)
+{
+	remap_entry_get(table_of(m, slot / REMAP_ENTRIES), slot % REMAP_ENTRIES, e);
+}
+
+/* Count an entry in (by = 1) or out (by = -1). */
+static void account(struct remap_meta *m, const struct remap_entry *e, int by)
+{
+	switch (e->state) {
+	case REMAP_SLOT_FREE:
+		WRITE_ONCE(m->slots_free, m->slots_free + by);
+		break;
+	case REMAP_SLOT_MAPPED:
+		WRITE_ONCE(m->slots_used, m->slots_used + by);
+		WRITE_ONCE(m->lost_sectors, m->lost_sectors + by * (int)hweight32(e->lost));
+		break;
+	default:
+		WRITE_ONCE(m->slots_bad, m->slots_bad + by);
+		break;
+	}
+}
+
+void remap_meta_set(struct remap_meta *m, u32 slot, const struct remap_entry *e)
+{
+	u32 index = slot / REMAP_ENTRIES;
+	struct remap_entry old;
+
+	remap_meta_get(m, slot, &old);
+	account(m, &old, -1);
+	account(m, e, 1);
+	remap_entry_set(table_of(m, index), slot % REMAP_ENTRIES, e);
+	xa_set_mark(&m->tables, index, REMAP_DIRTY);
+}
+
+u32 remap_meta_alloc(struct remap_meta *m, u64 block, u32 lost)
+{
+	u32 slots = min_t(u64, m->layout.slots, (u64)m->super.tables_used * REMAP_ENTRIES);
+	struct remap_entry e;
+	u32 slot;
+
+	if (!m->slots_free)
+		return REMAP_NO_SLOT;
+	slot = m->hint < slots ? m->hint : 0;
+	for (;;) {
+		remap_meta_get(m, slot, &e);
+		if (e.state == REMAP_SLOT_FREE)
+			break;
+		if (++slot == slots)
+			slot = 0;
+	}
+	e.block = block;
+	e.lost = lost;
+	e.seq = ++m->seq;
+	e.state = REMAP_SLOT_MAPPED;
+	remap_meta_set(m, slot, &e);
+	m->hint = slot + 1;
+	return slot;
+}
+
+/* ---- commit ---- */
+
+static void commit_add(struct remap_meta *m, u32 index, u64 generation)
+{
+	struct remap_commit_block *c = &m->commit[m->commits++];
+
+	c->index = index;
+	c->generation = generation;
+	if (index == REMAP_SUPER_INDEX) {
+		m->super.generation = generation;
+		remap_super_encode(c->image, &m->super, &m->layout);
+	} else {
+		memcpy(c->image, table_of(m, index), REMAP_MD_BLOCK);
+		remap_table_seal(c->image, m->super.uuid, generation);
+	}
+}
+
+static u64 commit_sector(struct remap_meta *m, const struct remap_commit_block *c, unsigned int z)
+{
+	if (c->index == REMAP_SUPER_INDEX)
+		return m->start + remap_super_sector(&m->layout, z, c->generation);
+	return m->start + remap_table_sector(&m->layout, z, c->index, c->generation);
+}
+
+unsigned int remap_meta_commit_begin(struct remap_meta *m)
+{
+	unsigned long index;
+	u8 *t;
+
+	m->commits = 0;
+	xa_for_each_marked(&m->tables, index, t, REMAP_DIRTY) {
+		commit_add(m, index, remap_table_generation(t) + 1);
+		if (m->commits == REMAP_COMMIT_TABLES)
+			break;
+	}
+	return m->commits;
+}
+
+void remap_meta_commit_write(struct remap_meta *m, struct remap_round *round)
+{
+	struct remap_commit_block *c;
+	unsigned int z;
+
+	for (c = m->commit; c < m->commit + m->commits; c++)
+		for (z = 0; z < REMAP_ZONES; z++)
+			remap_round_add(round, &c->io[z], m->bdev, commit_sector(m, c, z),
+					REQ_OP_WRITE | REQ_META | REQ_SYNC | REQ_FUA, c->image,
+					REMAP_MD_BLOCK);
+}
+
+void remap_meta_commit_read(struct remap_meta *m, struct remap_round *round)
+{
+	struct remap_commit_block *c;
+	unsigned int z;
+
+	for (c = m->commit; c < m->commit + m->commits; c++) {
+		for (z = 0; z < REMAP_ZONES; z++) {
+			c->good[z] = !c->io[z].status;
+			if (!c->good[z])
+				continue;
+			remap_round_add(round, &c->io[z], m->bdev, commit_sector(m, c, z),
+					REQ_OP_READ | REQ_META | REQ_SYNC, c->readback[z],
+					REMAP_MD_BLOCK);
+		}
+	}
+}
+
+/*
+ * The attempt failed, but may stand in one or two zones, and a load would find it there. Skip its
+ * generation, and one more to keep off the copy that holds the last good one.
+ */
+static void commit_burn(struct remap_meta *m, const struct remap_commit_block *c)
+{
+	struct remap_disk_table *t;
+
+	if (c->index == REMAP_SUPER_INDEX) {
+		m->super.generation = c->generation + 1;
+		return;
+	}
+	t = (struct remap_disk_table *)table_of(m, c->index);
+	t->h.generation = cpu_to_le64(c->generation + 1);
+}
+
+int remap_meta_commit_end(struct remap_meta *m, bool verify)
+{
+	struct remap_commit_block *c;
+	unsigned long bad = m->zones_bad;
+	int result = 0;
+	unsigned int z;
+
+	for (c = m->commit; c < m->commit + m->commits; c++) {
+		unsigned int good = 0;
+
+		for (z = 0; z < REMAP_ZONES; z++) {
+			if (!verify)
+				c->good[z] = !c->io[z].status;
+			else if (c->good[z])
+				c->good[z] = !c->io[z].status &&
+					     !memcmp(c->readback[z], c->image, REMAP_MD_BLOCK);
+			if (c->good[z]) {
+				good++;
+				continue;
+			}
+			if (!(bad & BIT(z)))
+				DMWARN("%s: replica %u of the metadata missed a write", m->name, z);
+			bad |= BIT(z);
+		}
+		trace_remap_commit(m->dev, c->index, c->generation, good);
+		if (good < REMAP_QUORUM) {
+			commit_burn(m, c);
+			result = -EIO;
+		} else if (c->index != REMAP_SUPER_INDEX) {
+			memcpy(table_of(m, c->index), c->image, REMAP_MD_BLOCK);
+			xa_clear_mark(&m->tables, c->index, REMAP_DIRTY);
+		}
+	}
+	WRITE_ONCE(m->zones_bad, bad);
+	return result;
+}
+
+/* Write, verify and judge what commit_begin() or commit_add() has gathered. */
+static int commit_rounds(struct remap_meta *m, bool verify)
+{
+	struct remap_round round;
+
+	remap_round_begin(&round);
+	remap_meta_commit_write(m, &round);
+	remap_round_end(&round);
+	if (verify) {
+		remap_round_begin(&round);
+		remap_meta_commit_read(m, &round);
+		remap_round_end(&round);
+	}
+	return remap_meta_commit_end(m, verify);
+}
+
+int remap_meta_commit(struct remap_meta *m, bool verify)
+{
+	int r;
+
+	while (remap_meta_commit_begin(m)) {
+		r = commit_rounds(m, verify);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int commit_super(struct remap_meta *m)
+{
+	m->commits = 0;
+	commit_add(m, REMAP_SUPER_INDEX, m->super.generation + 1);
+	return commit_rounds(m, true);
+}
+
+bool remap_meta_room(struct remap_meta *m)
+{
+	/*
+	 * First the empty table block, then the superblock that brings it into use: between the
+	 * two, what is on disk beyond tables_used means nothing.
+	 */
+	while (!m->readonly && m->slots_free < SLOTS_AHEAD &&
+	       m->super.tables_used < m->layout.tables) {
+		u32 index = m->super.tables_used;
+
+		if (table_add(m, index, NULL, GFP_NOIO))
+			break;
+		xa_set_mark(&m->tables, index, REMAP_DIRTY);
+		m->super.tables_used++;
+		if (remap_meta_commit(m, true) || commit_super(m)) {
+			m->super.tables_used--;
+			table_remove(m, index);
+			break;
+		}
+		WRITE_ONCE(m->slots_free, m->slots_free + table_slots(m, index));
+	}
+	return m->slots_free;
+}
+
+/* ---- load ---- */
+
+/* Of all copies of one table block in the chunks, the newest valid one; NULL if there is none. */
+static const u8 *best_copy(struct remap_meta *m, u32 index, unsigned int at,
+			   const u32 unreadable[REMAP_ZONES])
+{
+	const u8 *best = NULL;
+	u64 g, newest = 0;
+	unsigned int z, b;
+
+	for (z = 0; z < REMAP_ZONES; z++) {
+		for (b = 2 * at; b < 2 * at + 2; b++) {
+			const u8 *t = m->chunk[z] + b * REMAP_MD_BLOCK;
+
+			if (unreadable[z] & (1U << b) ||
+			    remap_table_check(t, &m->super, &m->layout, index, &g) ||
+			    (g & 1) != (b & 1) || g <= newest)
+				continue;
+			newest = g;
+			best = t;
+		}
+	}
+	return best;
+}
+
+static enum remap_replica_state judge_super(struct remap_meta *m, unsigned int z,
+					    const u8 *image, u64 generation)
+{
+	enum remap_replica_state state = REMAP_REPLICA_CORRUPT;
+	struct remap_super *s = kmalloc(sizeof(*s), GFP_NOIO);
+	struct remap_layout l;
+	unsigned int copy;
+
+	for (copy = 0; copy < 2; copy++) {
+		u64 at = remap_super_sector(&m->layout, z, copy);
+
+		if (read_md(m, at, m->chunk[0], REMAP_MD_BLOCK)) {
+			if (copy == (generation & 1))
+				state = REMAP_REPLICA_UNREADABLE;
+			continue;
+		}
+		if (copy == (generation & 1) && !memcmp(m->chunk[0], image, REMAP_MD_BLOCK)) {
+			state = REMAP_REPLICA_OK;
+			break;
+		}
+		if (state == REMAP_REPLICA_CORRUPT && s &&
+		    !remap_super_decode(m->chunk[0], at, s, &l) &&
+		    !memcmp(s->uuid, m->super.uuid, sizeof(s->uuid)) &&
+		    s->generation < generation)
+			state = REMAP_REPLICA_STALE;
+	}
+	kfree(s);
+	return state;
+}
+
+static enum remap_replica_state judge_table(struct remap_meta *m, unsigned int z, u32 index,
+					    unsigned int at, u32 unreadable, const u8 *image)
+{
+	u64 want = remap_table_generation(image), g;
+	unsigned int b = 2 * at + (want & 1);
+
+	if (unreadable & (1U << b))
+		return REMAP_REPLICA_UNREADABLE;
+	if (!memcmp(m->chunk[z] + b * REMAP_MD_BLOCK, image, REMAP_MD_BLOCK))
+		return REMAP_REPLICA_OK;
+	for (b = 2 * at; b < 2 * at + 2; b++)
+		if (!(unreadable & (1U << b)) &&
+		    !remap_table_check(m->chunk[z] + b * REMAP_MD_BLOCK, &m->super, &m->layout,
+				       index, &g) && g < want)
+			return REMAP_REPLICA_STALE;
+	return REMAP_REPLICA_CORRUPT;
+}
+
+/* Rewrite one 4 KiB block of one zone and see whether it took. */
+static bool mend(struct remap_meta *m, u64 sector, const u8 *image)
+{
+	struct remap_commit_block *c = &m->commit[0];
+
+	memcpy(c->image, image, REMAP_MD_BLOCK);
+	return !remap_io_sync(&c->io[0], m->bdev, m->start + sector,
+			      REQ_OP_WRITE | REQ_META | REQ_SYNC | REQ_FUA, c->image,
+			      REMAP_MD_BLOCK) &&
+	       !read_md(m, sector, c->readback[0], REMAP_MD_BLOCK) &&
+	       !memcmp(c->readback[0], c->image, REMAP_MD_BLOCK);
+}
+
+/* Note what is wrong with a block of a zone, or mend it. */
+static void judge(struct remap_meta *m, enum remap_replica_state found, bool repair, u64 sector,
+		  const u8 *image, enum remap_replica_state *state)
+{
+	if (found != REMAP_REPLICA_OK && repair && mend(m, sector, image))
+		found = REMAP_REPLICA_OK;
+	if (found > *state)
+		*state = found;
+}
+
+static void verify_supers(struct remap_meta *m, bool repair, enum remap_replica_state *state)
+{
+	u8 *image = m->commit[1].image;
+	unsigned int z;
+
+	remap_super_encode(image, &m->super, &m->layout);
+	for (z = 0; z < REMAP_ZONES; z++)
+		judge(m, judge_super(m, z, image, m->super.generation), repair,
+		      remap_super_sector(&m->layout, z, m->super.generation), image, &state[z]);
+}
+
+static void verify_tables(struct remap_meta *m, u32 first, unsigned int n, bool repair,
+			  const u32 unreadable[REMAP_ZONES], enum remap_replica_state *state)
+{
+	unsigned int i, z;
+
+	for (i = 0; i < n; i++) {
+		u32 index = first + i;
+		const u8 *t = table_of(m, index);
+
+		if (xa_get_mark(&m->tables, index, REMAP_DIRTY)) {
+			for (z = 0; z < REMAP_ZONES; z++)
+				state[z] = max(state[z], REMAP_REPLICA_STALE);
+			continue;
+		}
+		for (z = 0; z < REMAP_ZONES; z++)
+			judge(m, judge_table(m, z, index, i, unreadable[z], t), repair,
+			      remap_table_sector(&m->layout, z, index, remap_table_generation(t)), t,
+			      &state[z]);
+	}
+}
+
+static void note_zones(struct remap_meta *m, const enum remap_replica_state *state)
+{
+	unsigned long bad = 0;
+	unsigned int z;
+
+	for (z = 0; z < REMAP_ZONES; z++)
+		if (state[z] != REMAP_REPLICA_OK)
+			bad |= BIT(z);
+	WRITE_ONCE(m->zones_bad, bad);
+}
+
+void remap_meta_verify(struct remap_meta *m, bool repair,
+		       enum remap_replica_state state[REMAP_ZONES])
+{
+	u32 first, unreadable[REMAP_ZONES];
+
+	memset(state, 0, REMAP_ZONES * sizeof(*state));
+	verify_supers(m, repair, state);
+	for (first = 0; first < m->super.tables_used; first += CHUNK_TABLES) {
+		unsigned int n = min_t(u32, CHUNK_TABLES, m->super.tables_used - first);
+
+		read_tables(m, first, n, unreadable);
+		verify_tables(m, first, n, repair, unreadable, state);
+	}
+	note_zones(m, state);
+}
+
+/* Enter one table block into map and counters. Of two slots for a block the later one stays. */
+static int load_table(struct remap_meta *m, struct remap_map *map, u32 index)
+{
+	const u8 *t = table_of(m, index);
+	u32 i, slot, n = table_slots(m, index);
+	int r;
+
+	for (i = 0; i < n; i++) {
+		struct remap_entry e, other;
+		u32 value;
+
+		slot = index * REMAP_ENTRIES + i;
+		remap_entry_get(t, i, &e);
+		account(m, &e, 1);
+		if (e.state != REMAP_SLOT_MAPPED)
+			continue;
+		if (m->slots_used == 1 || remap_seq_after(e.seq, m->seq))
+			m->seq = e.seq;
+		value = remap_map_get(map, e.block);
+		if (value != REMAP_VALUE_NONE) {
+			u32 loser = slot;
+
+			remap_meta_get(m, value & REMAP_VALUE_SLOT, &other);
+			if (remap_seq_after(e.seq, other.seq))
+				loser = value & REMAP_VALUE_SLOT;
+			other = (struct remap_entry){ .state = REMAP_SLOT_FREE };
+			remap_meta_set(m, loser, &other);
+			if (loser == slot)
+				continue;
+		}
+		r = remap_map_set(map, e.block, slot | (e.lost ? REMAP_VALUE_SPECIAL : 0));
+		if (r)
+			return r;
+		cond_resched();
+	}
+	return 0;
+}
+
+static int load_tables(struct remap_meta *m, u32 first, unsigned int n, bool force,
+		       const u32 unreadable[REMAP_ZONES])
+{
+	unsigned int i;
+	int r;
+
+	for (i = 0; i < n; i++) {
+		u32 index = first + i;
+		const u8 *best = best_copy(m, index, i, unreadable);
+
+		if (!best) {
+			DMERR("%s: no valid copy of table block %u is left: blocks in slots %u to %u cannot be found%s",
+			      m->name, index, index * REMAP_ENTRIES,
+			      index * REMAP_ENTRIES + table_slots(m, index) - 1,
+			      force ? "; going on without them (force)" : "");
+			if (!force)
+				return -EUCLEAN;
+		}
+		r = table_add(m, index, best, GFP_KERNEL);
+		if (r)
+			return r;
+		if (!best) {
+			/* above any generation that a lost copy could come back with */
+			struct remap_disk_table *t = (void *)table_of(m, index);
+
+			t->h.generation = cpu_to_le64(1ULL << 62);
+			xa_set_mark(&m->tables, index, REMAP_DIRTY);
+		}
+	}
+	return 0;
+}
+
+int remap_meta_load(struct remap_meta *m, struct remap_map *map, bool force)
+{
+	enum remap_replica_state state[REMAP_ZONES] = { REMAP_REPLICA_OK };
+	u32 first, index, unreadable[REMAP_ZONES];
+	const char *error;
+	u8 uuid[16];
+	bool repair;
+	unsigned int z;
+	int r;
+
+	/* again: since the table was loaded, the one it replaces may have changed something */
+	memcpy(uuid, m->super.uuid, sizeof(uuid));
+	r = super_load(m, &error);
+	if (!r && memcmp(uuid, m->super.uuid, sizeof(uuid))) {
+		error = "spare was formatted anew meanwhile";
+		r = -ESTALE;
+	}
+	if (r) {
+		DMERR("%s: %s", m->name, error);
+		return r;
+	}
+	if (m->readonly)
+		DMWARN("%s: spare or its features forbid writing: read-only", m->name);
+	repair = !m->readonly;
+	verify_supers(m, repair, state);
+	for (first = 0; first < m->super.tables_used; first += CHUNK_TABLES) {
+		unsigned int n = min_t(u32, CHUNK_TABLES, m->super.tables_used - first);
+
+		read_tables(m, first, n, unreadable);
+		r = load_tables(m, first, n, force, unreadable);
+		if (r)
+			return r;
+		verify_tables(m, first, n, repair, unreadable, state);
+	}
+	note_zones(m, state);
+	for (z = 0; z < REMAP_ZONES; z++)
+		if (state[z] != REMAP_REPLICA_OK)
+			DMWARN("%s: replica %u of the metadata could not be mended", m->name, z);
+
+	for (index = 0; index < m->super.tables_used; index++) {
+		r = load_table(m, map, index);
+		if (r)
+			return r;
+	}
+	if (m->readonly)
+		return 0;
+	r = remap_meta_commit(m, true);
+	if (!r)
+		remap_meta_room(m);
+	return r;
+}

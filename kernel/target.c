@@ -1,0 +1,714 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * dm-remap: keeps a disk with bad blocks in service.
+ *
+ * The target lies over a disk (the data device) and looks just like it: sector n is sector n.
+ * When a write to a block fails, the block is moved to a slot of a second device (the spare),
+ * with its other sectors; the spare remembers where each block went. Table line, messages and
+ * status line are described in include/remap/abi.h.
+ *
+ * This file has the hot path, map() and end_io(), and the device-mapper side of everything else.
+ * For each I/O the hot path asks one question of the map (map.h) and counts each write in a
+ * per-CPU counter; it takes no lock, allocates nothing and writes to no line that another CPU
+ * writes. Whatever takes longer is for the relocator's worker, see relocate.c.
+ */
+#include <linux/module.h>
+#include "target.h"
+
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
+#define DM_MSG_PREFIX "remap"
+
+#define DEFAULT_BURST	1024
+#define DEFAULT_WINDOW	10	/* seconds */
+
+/* ---- the hot path ---- */
+
+/*
+ * A flush goes to both devices, but to the spare only if something was written there since its
+ * last flush. Without a shared counter for writes: flushes are numbered as they begin; a write
+ * to a slot that is done notes the current number, and if it is there already, writes nothing.
+ * A flush that has succeeded covers all writes that noted a lower number than its own.
+ */
+static void note_slot_write(struct remap_target *rt)
+{
+	s64 now = atomic64_read(&rt->flushes);
+	s64 at = atomic64_read(&rt->written_at);
+
+	while (at < now && !atomic64_try_cmpxchg(&rt->written_at, &at, now))
+		;
+}
+
+static int map_flush(struct remap_target *rt, struct remap_bio *rb, struct bio *bio)
+{
+	if (dm_bio_get_target_bio_nr(bio) == 0) {
+		bio_set_dev(bio, rt->data);
+		return DM_MAPIO_REMAPPED;
+	}
+	/* a full barrier: writes that were done before are seen below, later ones see the number */
+	rb->flush = atomic64_inc_return(&rt->flushes);
+	if (atomic64_read(&rt->written_at) <= atomic64_read(&rt->clean_at)) {
+		bio_endio(bio);
+		return DM_MAPIO_SUBMITTED;
+	}
+	rb->on_spare = true;
+	bio_set_dev(bio, rt->spare);
+	return DM_MAPIO_REMAPPED;
+}
+
+static void flush_done(struct remap_target *rt, struct remap_bio *rb)
+{
+	s64 upto = rb->flush - 1;
+	s64 at = atomic64_read(&rt->clean_at);
+
+	while (at < upto && !atomic64_try_cmpxchg(&rt->clean_at, &at, upto))
+		;
+}
+
+/* Some block of the bio may be remapped or marked: cut the bio there, send on its first part. */
+static int map_slow(struct remap_target *rt, struct remap_bio *rb, struct bio *bio, u64 first,
+		    u64 last)
+{
+	sector_t sector = remap_bio_sector(rt, rb);
+	unsigned int sectors = bio_sectors(bio);
+	u64 block, end;
+	u32 value;
+
+	block = remap_map_next(&rt->map, first, last, &value);
+	if (block == REMAP_MAP_END)
+		return DM_MAPIO_REMAPPED;
+	/* either up to that block, or, if it is the first, that block alone */
+	end = (block == first ? block + 1 : block) << rt->block_shift;
+	if (end - sector < sectors) {
+		dm_accept_partial_bio(bio, end - sector);
+		rb->iter.bi_size = bio->bi_iter.bi_size;
+	}
+	if (block != first)
+		return DM_MAPIO_REMAPPED;
+
+	if (!(value & REMAP_VALUE_SPECIAL)) {
+		/* reads of a slot count too: it is not given to another block under them */
+		if (rb->epoch == REMAP_NO_EPOCH)
+			remap_count(rt, rb);
+		remap_to_slot(rt, rb, bio, value);
+		return DM_MAPIO_REMAPPED;
+	}
+	remap_uncount(rt, rb);
+	if (bio->bi_opf & REQ_NOWAIT)
+		bio_wouldblock_error(bio);
+	else
+		remap_relocator_take(rt, &rt->waiting, bio);
+	return DM_MAPIO_SUBMITTED;
+}
+
+static int remap_map(struct dm_target *ti, struct bio *bio)
+{
+	struct remap_target *rt = ti->private;
+	struct remap_bio *rb = remap_bio(bio);
+	u64 first, last;
+	sector_t sector;
+	int r = DM_MAPIO_REMAPPED;
+
+	rb->epoch = REMAP_NO_EPOCH;
+	rb->on_spare = false;
+	rb->done = false;
+	if (unlikely(bio->bi_opf & REQ_PREFLUSH)) {
+		rb->iter.bi_size = 0;	/* device-mapper sends data apart from the flush */
+		return map_flush(rt, rb, bio);
+	}
+
+	sector = dm_target_offset(ti, bio->bi_iter.bi_sector);
+	bio_set_dev(bio, rt->data);
+	bio->bi_iter.bi_sector = rt->data_start + sector;
+	rb->iter = bio->bi_iter;
+	if (unlikely(!bio_sectors(bio)))
+		return r;
+	first = sector >> rt->block_shift;
+	last = (sector + bio_sectors(bio) - 1) >> rt->block_shift;
+
+	/* the order, epoch before map, in one RCU section, is what drain() relies on */
+	rcu_read_lock();
+	if (op_is_write(bio_op(bio)))
+		remap_count(rt, rb);
+	if (unlikely(remap_map_touches(&rt->map, first, last)))
+		r = map_slow(rt, rb, bio, first, last);
+	rcu_read_unlock();
+	return r;
+}
+
+static int remap_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
+{
+	struct remap_target *rt = ti->private;
+	struct remap_bio *rb = remap_bio(bio);
+	enum remap_state state;
+
+	if (rb->on_spare && !*error) {
+		if (bio->bi_opf & REQ_PREFLUSH)
+			flush_done(rt, rb);
+		else if (op_is_write(bio_op(bio)))
+			note_slot_write(rt);
+	}
+	remap_uncount(rt, rb);
+	if (likely(!*error) || rb->done)
+		return DM_ENDIO_DONE;
+
+	state = READ_ONCE(rt->state);
+	if (bio_op(bio) == REQ_OP_WRITE && rb->iter.bi_size && remap_error_is_medium(*error) &&
+	    (state == REMAP_ACTIVE || state == REMAP_EXHAUSTED)) {
+		remap_relocator_take(rt, &rt->failed, bio);
+		return DM_ENDIO_INCOMPLETE;
+	}
+	atomic64_inc(&rt->io_errors);
+	return DM_ENDIO_DONE;
+}
+
+/* ---- spares in use ---- */
+
+/*
+ * A spare has one master. Device-mapper opens devices for all its targets under one name, so it
+ * does not see to that. A table that is loaded to replace another one has the same spare: it
+ * takes it over when it becomes live, while the old one is suspended.
+ */
+static DEFINE_MUTEX(active_lock);
+static LIST_HEAD(active_spares);
+
+static bool spares_overlap(const struct remap_target *a, const struct remap_target *b)
+{
+	return a->spare->bd_dev == b->spare->bd_dev &&
+	       a->spare_start < b->spare_start + b->meta.super.spare_sectors &&
+	       b->spare_start < a->spare_start + a->meta.super.spare_sectors;
+}
+
+/* Who else has this spare, now? The table that @rt replaces does not count. */
+static bool spare_taken(struct remap_target *rt)
+{
+	struct mapped_device *md = dm_table_get_md(rt->ti->table);
+	struct remap_target *other;
+
+	list_for_each_entry(other, &active_spares, active)
+		if (other != rt && spares_overlap(rt, other) &&
+		    (dm_table_get_md(other->ti->table) != md || other->ti->table == rt->ti->table))
+			return true;
+	return false;
+}
+
+static int spare_claim(struct remap_target *rt)
+{
+	int r = 0;
+
+	mutex_lock(&active_lock);
+	if (spare_taken(rt))
+		r = -EBUSY;
+	else if (list_empty(&rt->active))
+		list_add(&rt->active, &active_spares);
+	mutex_unlock(&active_lock);
+	return r;
+}
+
+static void spare_release(struct remap_target *rt)
+{
+	mutex_lock(&active_lock);
+	list_del_init(&rt->active);
+	mutex_unlock(&active_lock);
+}
+
+/* ---- construction ---- */
+
+/* One option; also for the message "set". Return: 0 or -EINVAL, nothing changed. */
+static int set_option(struct remap_target *rt, const char *key, const char *value, bool message)
+{
+	u64 n;
+
+	if (kstrtou64(value, 10, &n))
+		return -EINVAL;
+	if (!strcmp(key, "verify") && n <= 1)
+		WRITE_ONCE(rt->verify, n);
+	else if (!strcmp(key, "burst") && n <= UINT_MAX)
+		WRITE_ONCE(rt->burst, n);
+	else if (!strcmp(key, "window") && n && n <= 86400)
+		WRITE_ONCE(rt->window, n);
+	else if (!strcmp(key, "force") && n <= 1 && !message)
+		rt->force = n;
+	else if (!strcmp(key, "spare_size") && n && !message)
+		rt->spare_size = n;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static int parse_options(struct remap_target *rt, struct dm_arg_set *as, char **error)
+{
+	static const struct dm_arg words[] = {
+		{ 0, 32, "Invalid number of option words" },
+	};
+	unsigned int n;
+	int r;
+
+	if (!as->argc)
+		return 0;
+	r = dm_read_arg_group(words, as, &n, error);
+	if (r)
+		return r;
+	if (n % 2 || n != as->argc) {
+		*error = "Options come as pairs of name and value, their words counted";
+		return -EINVAL;
+	}
+	for (; n; n -= 2) {
+		const char *key = dm_shift_arg(as);
+
+		if (set_option(rt, key, dm_shift_arg(as), false)) {
+			*error = "Unknown option or bad value";
+			DMERR("%s: unknown option or bad value: %s", rt->name, key);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+static int open_device(struct dm_target *ti, struct dm_arg_set *as, struct dm_dev **dev,
+		       sector_t *start)
+{
+	const char *path = dm_shift_arg(as);
+	u64 offset;
+	int r;
+
+	if (kstrtou64(dm_shift_arg(as), 10, &offset) || offset != (sector_t)offset)
+		return -EINVAL;
+	*start = offset;
+	r = dm_get_device(ti, path, dm_table_get_mode(ti->table), dev);
+	if (r)
+		DMERR("cannot open %s: error %d", path, r);
+	return r;
+}
+
+/* What format promised about the devices must be true of these. */
+static int check_devices(struct dm_target *ti, struct remap_target *rt)
+{
+	const struct remap_super *s = &rt->meta.super;
+	unsigned int lbs = max(bdev_logical_block_size(rt->data),
+			       bdev_logical_block_size(rt->spare));
+
+	if (s->data_sectors != ti->len) {
+		DMERR("%s: spare belongs to a data device of %llu sectors, not %llu", rt->name,
+		      s->data_sectors, (u64)ti->len);
+		ti->error = "Spare belongs to a data device of another size";
+		return -EINVAL;
+	}
+	if (s->sector_size < lbs) {
+		ti->error = "Devices have larger logical sectors than the spare was formatted for";
+		return -EINVAL;
+	}
+	if (bdev_is_zoned(rt->data) || bdev_is_zoned(rt->spare)) {
+		ti->error = "Zoned devices are not supported";
+		return -EINVAL;
+	}
+	if (rt->data->bd_dev == rt->spare->bd_dev &&
+	    rt->data_start < rt->spare_start + s->spare_sectors &&
+	    rt->spare_start < rt->data_start + ti->len) {
+		ti->error = "Data and spare overlap";
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static void remap_dtr(struct dm_target *ti)
+{
+	struct remap_target *rt = ti->private;
+
+	spare_release(rt);
+	remap_relocator_exit(rt);
+	remap_map_destroy(&rt->map);
+	remap_meta_close(&rt->meta);
+	free_percpu(rt->inflight);
+	if (rt->spare_dev)
+		dm_put_device(ti, rt->spare_dev);
+	if (rt->data_dev)
+		dm_put_device(ti, rt->data_dev);
+	mutex_destroy(&rt->message_lock);
+	kvfree(rt);
+}
+
+static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
+{
+	struct mapped_device *md = dm_table_get_md(ti->table);
+	struct dm_arg_set as = { .argc = argc, .argv = argv };
+	struct remap_target *rt;
+	const char *error;
+	u64 size;
+	int r;
+
+	if (argc < 4) {
+		ti->error = "Needs: <data dev> <offset> <spare dev> <offset> [<options>]";
+		return -EINVAL;
+	}
+	rt = kvzalloc(sizeof(*rt), GFP_KERNEL);
+	if (!rt) {
+		ti->error = "Out of memory";
+		return -ENOMEM;
+	}
+	ti->private = rt;
+	rt->ti = ti;
+	rt->name = dm_device_name(md);
+	rt->dev = disk_devt(dm_disk(md));
+	rt->verify = true;
+	rt->burst = DEFAULT_BURST;
+	rt->window = DEFAULT_WINDOW;
+	mutex_init(&rt->message_lock);
+	INIT_LIST_HEAD(&rt->active);
+	atomic64_set(&rt->flushes, 1);	/* written_at and clean_at 0: nothing to flush */
+	xa_init(&rt->meta.tables);	/* dtr finds it in order, whatever fails first */
+
+	ti->error = "Cannot open data device";
+	r = open_device(ti, &as, &rt->data_dev, &rt->data_start);
+	if (r)
+		goto bad;
+	ti->error = "Cannot open spare device";
+	r = open_device(ti, &as, &rt->spare_dev, &rt->spare_start);
+	if (r)
+		goto bad;
+	rt->data = rt->data_dev->bdev;
+	rt->spare = rt->spare_dev->bdev;
+	ti->error = NULL;
+	r = parse_options(rt, &as, &ti->error);
+	if (r)
+		goto bad;
+
+	size = bdev_nr_sectors(rt->spare);
+	if (rt->spare_start >= size ||
+	    (rt->spare_size && rt->spare_size > size - rt->spare_start)) {
+		ti->error = "Spare ends beyond its device";
+		r = -EINVAL;
+		goto bad;
+	}
+	size = rt->spare_size ?: size - rt->spare_start;
+	if (bdev_logical_block_size(rt->spare) > REMAP_MD_BLOCK) {
+		ti->error = "Logical sectors of the spare are larger than 4096 bytes";
+		r = -EINVAL;
+		goto bad;
+	}
+	r = remap_meta_open(&rt->meta, rt->name, rt->dev, rt->spare, rt->spare_start, size, &error);
+	if (r) {
+		DMERR("%s: %s: %s", rt->name, rt->spare_dev->name, error);
+		ti->error = (char *)error;
+		goto bad;
+	}
+	r = check_devices(ti, rt);
+	if (r)
+		goto bad;
+	mutex_lock(&active_lock);
+	r = spare_taken(rt) ? -EBUSY : 0;
+	mutex_unlock(&active_lock);
+	if (r) {
+		ti->error = "Spare is in use by another remap target";
+		goto bad;
+	}
+
+	rt->block_shift = __ffs(rt->meta.layout.block_sectors);
+	ti->error = "Out of memory";
+	r = -ENOMEM;
+	rt->inflight = alloc_percpu(struct remap_inflight);
+	if (!rt->inflight)
+		goto bad;
+	r = remap_map_init(&rt->map, remap_data_blocks(&rt->meta.super));
+	if (r)
+		goto bad;
+	r = remap_map_prepare(&rt->map, REMAP_BATCH);
+	if (r)
+		goto bad;
+	r = remap_relocator_init(rt);
+	if (r)
+		goto bad;
+
+	ti->error = NULL;
+	ti->num_flush_bios = 2;		/* the data device's and the spare's, see map_flush() */
+	ti->flush_supported = true;
+	ti->per_io_data_size = sizeof(struct remap_bio);
+	return 0;
+bad:
+	remap_dtr(ti);
+	return r;
+}
+
+/*
+ * The metadata is loaded here and not by the constructor: a table that replaces another one is
+ * constructed while that one still changes it.
+ */
+static int remap_preresume(struct dm_target *ti)
+{
+	struct remap_target *rt = ti->private;
+	unsigned int noio;
+	int r;
+
+	if (rt->loaded)
+		return 0;
+	r = spare_claim(rt);
+	if (r) {
+		DMERR("%s: spare is in use by another remap target", rt->name);
+		return r;
+	}
+	noio = memalloc_noio_save();
+	r = remap_meta_load(&rt->meta, &rt->map, rt->force);
+	memalloc_noio_restore(noio);
+	if (r) {
+		DMERR("%s: cannot start: error %d", rt->name, r);
+		spare_release(rt);
+		return r;
+	}
+	rt->loaded = true;
+	if (rt->meta.readonly)
+		rt->state = REMAP_READONLY;
+	else if (remap_meta_replicas_ok(&rt->meta) < REMAP_QUORUM)
+		rt->state = REMAP_FAILED;
+	else if (!rt->meta.slots_free)
+		rt->state = REMAP_EXHAUSTED;
+	DMINFO("%s: %llu blocks of %u bytes, %u of %u slots used, %u of %u replicas", rt->name,
+	       rt->map.blocks, rt->meta.super.block_size, rt->meta.slots_used,
+	       rt->meta.layout.slots, remap_meta_replicas_ok(&rt->meta), REMAP_ZONES);
+	return 0;
+}
+
+static void remap_postsuspend(struct dm_target *ti)
+{
+	struct remap_target *rt = ti->private;
+
+	/* no I/O is in flight; what may be left to do is to free old slots */
+	remap_relocator_idle(rt);
+}
+
+/* ---- messages and status ---- */
+
+static void emit_replicas(const struct remap_request *req, char *result, unsigned int maxlen)
+{
+	static const char * const name[] = REMAP_REPLICA_STATE_NAMES;
+	unsigned int z, sz = 0;
+
+	for (z = 0; z < REMAP_ZONES; z++)
+		DMEMIT("%u %s\n", z, name[req->replica[z]]);
+}
+
+/* As many lines as have room. Only the worker changes entries, so it is the one to look. */
+static void emit_list(struct remap_target *rt, u64 block, char *result, unsigned int maxlen)
+{
+	const unsigned int room = 96;	/* for a line and for the last line */
+	struct remap_request req = {
+		.type = REMAP_REQ_LIST, .first = block, .last = rt->map.blocks - 1,
+	};
+	unsigned int i, sz = 0;
+
+	do {
+		remap_relocator_ask(rt, &req);
+		for (i = 0; i < req.lines; i++) {
+			block = req.line[i].block;
+			if (sz + room > maxlen) {
+				DMEMIT("next %llu\n", block << rt->block_shift);
+				return;
+			}
+			DMEMIT("%llu %u %u %x\n", block << rt->block_shift,
+			       remap_block_sectors(&rt->meta.super, block), req.line[i].slot,
+			       req.line[i].lost);
+		}
+	} while (req.first <= req.last);
+	DMEMIT("end\n");
+}
+
+static int move_range(struct remap_target *rt, bool unmap, const char *from, const char *count,
+		      char *result, unsigned int maxlen)
+{
+	struct remap_request req = { .type = unmap ? REMAP_REQ_UNMOVE : REMAP_REQ_MOVE };
+	enum remap_state state = READ_ONCE(rt->state);
+	unsigned int sz = 0;
+	u64 sector, n;
+
+	if (kstrtou64(from, 10, &sector) || kstrtou64(count, 10, &n) || !n ||
+	    sector >= rt->ti->len || n > rt->ti->len - sector) {
+		DMERR("%s: sectors %s + %s are not within the device", rt->name, from, count);
+		return -EINVAL;
+	}
+	if (dm_suspended(rt->ti) ||
+	    (state != REMAP_ACTIVE && !(unmap && state == REMAP_EXHAUSTED))) {
+		DMERR("%s: not in a state to move blocks", rt->name);
+		return state == REMAP_READONLY ? -EROFS :
+		       state == REMAP_EXHAUSTED ? -ENOSPC :
+		       state == REMAP_FAILED ? -EIO : -EBUSY;
+	}
+	req.first = sector >> rt->block_shift;
+	req.last = (sector + n - 1) >> rt->block_shift;
+	while (req.first <= req.last) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		remap_relocator_ask(rt, &req);
+	}
+	DMEMIT("moved %llu\n", req.moved);
+	if (req.failed) {
+		DMERR("%s: %llu blocks could not be moved, %llu were", rt->name, req.failed,
+		      req.moved);
+		return -EIO;
+	}
+	return 1;
+}
+
+static int do_message(struct remap_target *rt, unsigned int argc, char **argv, char *result,
+		      unsigned int maxlen)
+{
+	struct remap_request req = { };
+	u64 sector;
+
+	if (argc == 3 && !strcasecmp(argv[0], "remap"))
+		return move_range(rt, false, argv[1], argv[2], result, maxlen);
+	if (argc == 3 && !strcasecmp(argv[0], "unmap"))
+		return move_range(rt, true, argv[1], argv[2], result, maxlen);
+	if (argc == 3 && !strcasecmp(argv[0], "set")) {
+		if (!set_option(rt, argv[1], argv[2], true))
+			return 0;
+		DMERR("%s: cannot set %s to %s", rt->name, argv[1], argv[2]);
+		return -EINVAL;
+	}
+	if (argc == 2 && !strcasecmp(argv[0], "list")) {
+		if (kstrtou64(argv[1], 10, &sector) || sector >= rt->ti->len) {
+			DMERR("%s: sector %s is not within the device", rt->name, argv[1]);
+			return -EINVAL;
+		}
+		emit_list(rt, sector >> rt->block_shift, result, maxlen);
+		return 1;
+	}
+	if (argc == 1 && !strcasecmp(argv[0], "verify")) {
+		req.type = REMAP_REQ_VERIFY;
+		remap_relocator_ask(rt, &req);
+		emit_replicas(&req, result, maxlen);
+		return 1;
+	}
+	if (argc == 1 &&
+	    (!strcasecmp(argv[0], "repair") || !strcasecmp(argv[0], "reset"))) {
+		bool repair = !strcasecmp(argv[0], "repair");
+
+		if (rt->meta.readonly)
+			return -EROFS;
+		if (dm_suspended(rt->ti))
+			return -EBUSY;
+		req.type = repair ? REMAP_REQ_REPAIR : REMAP_REQ_RESET;
+		remap_relocator_ask(rt, &req);
+		if (req.error || !repair)
+			return req.error;
+		emit_replicas(&req, result, maxlen);
+		return 1;
+	}
+	DMERR("%s: unknown message or wrong number of words: %s", rt->name, argv[0]);
+	return -EINVAL;
+}
+
+static int remap_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
+			 unsigned int maxlen)
+{
+	struct remap_target *rt = ti->private;
+	int r;
+
+	if (!argc)
+		return -EINVAL;
+	if (!rt->loaded)
+		return -ENXIO;
+	if (mutex_lock_interruptible(&rt->message_lock))
+		return -EINTR;
+	r = do_message(rt, argc, argv, result, maxlen);
+	mutex_unlock(&rt->message_lock);
+	return r;
+}
+
+static void emit_table(struct remap_target *rt, char *result, unsigned int maxlen)
+{
+	unsigned int words = 2 * (!rt->verify + (rt->burst != DEFAULT_BURST) +
+				  (rt->window != DEFAULT_WINDOW) + rt->force + !!rt->spare_size);
+	unsigned int sz = 0;
+
+	DMEMIT("%s %llu %s %llu", rt->data_dev->name, (u64)rt->data_start, rt->spare_dev->name,
+	       (u64)rt->spare_start);
+	if (words)
+		DMEMIT(" %u", words);
+	if (!rt->verify)
+		DMEMIT(" verify 0");
+	if (rt->burst != DEFAULT_BURST)
+		DMEMIT(" burst %u", rt->burst);
+	if (rt->window != DEFAULT_WINDOW)
+		DMEMIT(" window %u", rt->window);
+	if (rt->force)
+		DMEMIT(" force 1");
+	if (rt->spare_size)
+		DMEMIT(" spare_size %llu", rt->spare_size);
+}
+
+static void emit_status(struct remap_target *rt, char *result, unsigned int maxlen)
+{
+	static const char * const name[] = REMAP_STATE_NAMES;
+	const struct remap_meta *m = &rt->meta;
+	unsigned int sz = 0;
+
+	BUILD_BUG_ON(ARRAY_SIZE(name) != REMAP_STATES || REMAP_ST_WORDS != 12);
+	DMEMIT("%s %u %u %u %u %llu %u %u %lld %lld %lld %u", name[READ_ONCE(rt->state)],
+	       m->super.block_size, m->layout.slots, READ_ONCE(m->slots_used),
+	       READ_ONCE(m->slots_bad), READ_ONCE(m->lost_sectors), remap_meta_replicas_ok(m),
+	       REMAP_ZONES, atomic64_read(&rt->relocations), atomic64_read(&rt->reads_recovered),
+	       atomic64_read(&rt->io_errors), READ_ONCE(rt->queued));
+}
+
+static void remap_status(struct dm_target *ti, status_type_t type, unsigned int flags,
+			 char *result, unsigned int maxlen)
+{
+	struct remap_target *rt = ti->private;
+	unsigned int sz = 0;
+
+	switch (type) {
+	case STATUSTYPE_INFO:
+		emit_status(rt, result, maxlen);
+		break;
+	case STATUSTYPE_TABLE:
+		emit_table(rt, result, maxlen);
+		break;
+	case STATUSTYPE_IMA:
+		DMEMIT_TARGET_NAME_VERSION(ti->type);
+		DMEMIT(",data_device=%s,spare_device=%s;", rt->data_dev->name, rt->spare_dev->name);
+		break;
+	}
+}
+
+/* Limits are stacked from both devices: a bio may go to either. */
+static int remap_iterate_devices(struct dm_target *ti, iterate_devices_callout_fn fn, void *data)
+{
+	struct remap_target *rt = ti->private;
+	int r;
+
+	r = fn(ti, rt->data_dev, rt->data_start, ti->len, data);
+	return r ?: fn(ti, rt->spare_dev, rt->spare_start, rt->meta.super.spare_sectors, data);
+}
+
+static struct target_type remap_type = {
+	.name = REMAP_TARGET_NAME,
+	.version = REMAP_TARGET_VERSION,
+	.features = DM_TARGET_NOWAIT,
+	.module = THIS_MODULE,
+	.ctr = remap_ctr,
+	.dtr = remap_dtr,
+	.map = remap_map,
+	.end_io = remap_end_io,
+	.preresume = remap_preresume,
+	.postsuspend = remap_postsuspend,
+	.message = remap_message,
+	.status = remap_status,
+	.iterate_devices = remap_iterate_devices,
+};
+
+static int __init remap_init(void)
+{
+	return dm_register_target(&remap_type);
+}
+
+static void __exit remap_exit(void)
+{
+	dm_unregister_target(&remap_type);
+}
+
+module_init(remap_init);
+module_exit(remap_exit);
+
+MODULE_DESCRIPTION(DM_NAME " target that moves bad blocks to a spare device");
+MODULE_AUTHOR("The dm-remap authors");
+MODULE_LICENSE("GPL");

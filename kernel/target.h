@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The target's own state, shared by the hot path (target.c) and the recovery path (relocate.c).
+ */
+#ifndef REMAP_TARGET_H
+#define REMAP_TARGET_H
+
+#include <linux/bio.h>
+#include <linux/device-mapper.h>
+#include <linux/mutex.h>
+#include <linux/percpu.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include "map.h"
+#include "meta.h"
+#include "remap/abi.h"
+
+#define REMAP_BATCH		(REMAP_MAP_RESERVE / 2)	/* blocks relocated together */
+
+/*
+ * Writes (and reads of slots) on their way to a device, by the epoch in which they set out. Of
+ * the two epochs one is current; see drain() in relocate.c.
+ */
+struct remap_inflight {
+	unsigned long count[2];
+};
+
+/* A block on the move. */
+struct remap_move {
+	u64 block;
+	u32 sectors;			/* of 512 bytes */
+	u32 old;			/* where it is: slot, or REMAP_NO_SLOT on the data device */
+	u32 slot;			/* where it goes: likewise */
+	u32 old_lost;			/* logical sectors, as in an entry */
+	u32 lost;
+	enum remap_cause cause;
+	enum {
+		REMAP_MOVE_WRITE,	/* to be written to its new place */
+		REMAP_MOVE_WRITTEN,	/* to be committed and read back */
+		REMAP_MOVE_DONE,
+		REMAP_MOVE_FAILED,	/* with an error */
+	} phase;
+	blk_status_t error;
+	bool old_is_bad;		/* the old slot failed: never use it again */
+	bool attempted;			/* a commit of its new entry was begun */
+	unsigned int slots_tried;
+	u8 *buf;			/* its content */
+	u8 *readback;
+	struct remap_io io;
+};
+
+/* A message, handed to the worker by the one thread that holds message_lock. */
+struct remap_request {
+	enum {
+		REMAP_REQ_MOVE,
+		REMAP_REQ_UNMOVE,
+		REMAP_REQ_LIST,
+		REMAP_REQ_VERIFY,
+		REMAP_REQ_REPAIR,
+		REMAP_REQ_RESET,
+	} type;
+	u64 first, last;		/* blocks; the worker moves first on, a batch at a time */
+	u64 moved, failed;		/* blocks, added to */
+	enum remap_replica_state replica[REMAP_ZONES];	/* result */
+	struct {
+		u64 block;
+		u32 slot;
+		u32 lost;
+	} line[REMAP_BATCH];		/* result */
+	unsigned int lines;
+	int error;			/* result */
+	struct completion done;
+};
+
+struct remap_target {
+	/* hot path: read only, once the target is live */
+	struct block_device *data;
+	sector_t data_start;
+	unsigned int block_shift;	/* sectors of 512 bytes to blocks */
+	unsigned int epoch;		/* 0 or 1; turned by the relocator */
+	struct remap_inflight __percpu *inflight;
+	struct remap_map map;
+
+	struct block_device *spare;
+	sector_t spare_start;
+
+	/* Has the spare anything to flush? See target.c. */
+	atomic64_t flushes ____cacheline_aligned_in_smp;	/* flushes begun */
+	atomic64_t written_at;		/* value of flushes at the last write to a slot */
+	atomic64_t clean_at;		/* writes up to this value have been flushed */
+
+	/* bios that the worker is to look at */
+	spinlock_t lock ____cacheline_aligned_in_smp;
+	struct bio_list failed;		/* writes that a device refused */
+	struct bio_list waiting;	/* bios that met a marked block */
+	struct remap_request *request;
+	unsigned int queued;		/* bios in either list, or being looked at */
+	struct workqueue_struct *wq;
+	struct work_struct work;
+	wait_queue_head_t drained;
+
+	/* the worker's own, but for preresume, which runs before there is any work */
+	struct remap_meta meta;
+	struct bio_list now;		/* failed writes that are being looked at */
+	struct remap_move move[REMAP_BATCH];
+	unsigned int moves;
+	struct {
+		u32 slot;
+		bool bad;
+	} left[REMAP_BATCH];		/* slots that blocks have left, to be freed */
+	unsigned int lefts;
+	u8 *bounce;			/* for a block */
+	unsigned int buf_order;		/* of all buffers for blocks */
+	unsigned long window_start;	/* jiffies */
+	unsigned int window_moves;
+
+	/* options; changed by "set" */
+	bool verify;
+	bool force;
+	unsigned int burst;
+	unsigned int window;		/* seconds */
+	u64 spare_size;			/* sectors; 0: the rest of the device */
+
+	enum remap_state state;
+	atomic64_t relocations;
+	atomic64_t reads_recovered;
+	atomic64_t io_errors;
+
+	struct dm_target *ti;
+	struct dm_dev *data_dev;
+	struct dm_dev *spare_dev;
+	const char *name;
+	dev_t dev;
+	bool loaded;
+	struct mutex message_lock;
+	struct list_head active;	/* in target.c's list of active spares */
+};
+
+#define REMAP_NO_EPOCH		2
+
+/* What the target remembers of each bio. */
+struct remap_bio {
+	struct bvec_iter iter;		/* as it came, but for bi_sector: on the data device */
+	u8 epoch;			/* in which it is counted, or REMAP_NO_EPOCH */
+	bool on_spare;			/* it went to a slot, or is the spare's flush */
+	bool done;			/* the worker has the last word: let it pass */
+	blk_status_t error;		/* the worker's verdict */
+	u64 flush;			/* a flush of the spare: its number */
+};
+
+static inline struct remap_bio *remap_bio(struct bio *bio)
+{
+	return dm_per_bio_data(bio, sizeof(struct remap_bio));
+}
+
+/* The first sector of a bio within the target, whatever became of bi_iter since. */
+static inline sector_t remap_bio_sector(const struct remap_target *rt, const struct remap_bio *rb)
+{
+	return rb->iter.bi_sector - rt->data_start;
+}
+
+/** remap_count() - count a bio into the current epoch; under rcu_read_lock() */
+static inline void remap_count(struct remap_target *rt, struct remap_bio *rb)
+{
+	rb->epoch = READ_ONCE(rt->epoch);
+	this_cpu_inc(rt->inflight->count[rb->epoch]);
+}
+
+/** remap_uncount() - it has arrived, or never set out. Any context. */
+static inline void remap_uncount(struct remap_target *rt, struct remap_bio *rb)
+{
+	if (rb->epoch == REMAP_NO_EPOCH)
+		return;
+	this_cpu_dec(rt->inflight->count[rb->epoch]);
+	if (unlikely(rb->epoch != READ_ONCE(rt->epoch)))
+		wake_up(&rt->drained);
+	rb->epoch = REMAP_NO_EPOCH;
+}
+
+/** remap_to_slot() - send a bio that lies in one block to its slot instead */
+static inline void remap_to_slot(struct remap_target *rt, struct remap_bio *rb, struct bio *bio,
+				 u32 slot)
+{
+	sector_t within = remap_bio_sector(rt, rb) & ((1U << rt->block_shift) - 1);
+
+	bio_set_dev(bio, rt->spare);
+	bio->bi_iter.bi_sector = rt->spare_start + remap_slot_sector(&rt->meta.layout, slot) +
+				 within;
+	rb->on_spare = true;
+}
+
+/* What an error says about the medium; see DESIGN: only bad media is a reason to remap. */
+static inline bool remap_error_is_medium(blk_status_t error)
+{
+	return error == BLK_STS_MEDIUM || error == BLK_STS_PROTECTION || error == BLK_STS_IOERR;
+}
+
+/* relocate.c */
+
+int __must_check remap_relocator_init(struct remap_target *rt);
+void remap_relocator_exit(struct remap_target *rt);
+
+/** remap_relocator_take() - give a bio to the worker. Any context, hard interrupts too. */
+void remap_relocator_take(struct remap_target *rt, struct bio_list *list, struct bio *bio);
+
+/** remap_relocator_ask() - have the worker do a request, and wait. One caller at a time. */
+void remap_relocator_ask(struct remap_target *rt, struct remap_request *req);
+
+/** remap_relocator_idle() - wait until the worker has nothing to do */
+void remap_relocator_idle(struct remap_target *rt);
+
+/** remap_set_state() - change state; says so by log, tracepoint and dm event. May sleep. */
+void remap_set_state(struct remap_target *rt, enum remap_state state);
+
+#endif
