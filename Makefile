@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The only front door. The module is built by the kernel's own build system, one folder for each
+# kernel release: build/RELEASE/ holds links to the sources, so that objects never mix.
+
+VERSION := 0.1.0
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+# Where headers are: installed, or unpacked by tools/setup.
+CACHE := $(or $(DM_REMAP_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dm-remap)
+kernel_dirs = $(wildcard /lib/modules/$(1)/build $(CACHE)/kernels/$(1)/lib/modules/$(1)/build)
+# The running kernel if there are headers for it, else the newest with headers.
+KVER ?= $(firstword $(foreach r,$(shell uname -r; ls -1 /lib/modules $(CACHE)/kernels 2>/dev/null \
+	| sort -rV),$(if $(call kernel_dirs,$(r)),$(r))))
+KDIR ?= $(or $(firstword $(call kernel_dirs,$(KVER))),/lib/modules/$(KVER)/build)
+
+PACKAGES := devmapper blkid libudev json-c
+CC := gcc
+CFLAGS ?= -O2 -g
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wconversion
+CPPFLAGS := -D_GNU_SOURCE -DDM_REMAP_VERSION='"$(VERSION)"' -Ikernel -Iinclude -Iuser/lib
+COMPILE = $(CC) -std=gnu11 $(CFLAGS) $(WARNINGS) $(CPPFLAGS) $(PKG_CFLAGS) -MMD -MP
+PKG_CFLAGS = $(shell pkg-config --cflags $(PACKAGES))
+PKG_LIBS = $(shell pkg-config --libs $(PACKAGES))
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+Q := @
+quiet = @printf '  %-7s %s\n' '$(1)' '$(2)';
+KBUILD_QUIET := -s
+ifeq ($(V),1)
+Q :=
+quiet :=
+KBUILD_QUIET := V=1
+endif
+
+# What is there. format.c and map.c are the module's, the tools' and the tests'.
+shared_src := $(wildcard kernel/format.c kernel/map.c)
+lib_src := $(shared_src) $(wildcard user/lib/*.c)
+lib_obj := $(lib_src:%.c=build/%.o)
+tool_ctl := remapctl
+tool_agent := remap-agent
+tool_top := remap-top
+tool_dirs := $(filter $(patsubst user/%/,%,$(dir $(wildcard user/*/*.c))),ctl agent top)
+tools := $(foreach t,$(tool_dirs),build/bin/$(tool_$(t)))
+unit_src := $(wildcard tests/unit/test_*.c)
+unit_support := $(filter-out $(unit_src),$(wildcard tests/unit/*.c))
+unit_programs := $(unit_src:tests/unit/%.c=build/unit/%)
+unit_obj := $(patsubst %.c,build/unit/obj/%.o,$(lib_src) $(unit_support))
+vm_programs := $(patsubst tests/vm/%.c,build/tests/%,$(wildcard tests/vm/*.c))
+man_pages := $(wildcard man/*.8 user/*/*.8)
+module_src := $(wildcard kernel/*.[ch]) kernel/Kbuild
+module := build/$(KVER)/dm-remap.ko
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all module tools programs setup check unit check-vm demo bench lint install uninstall \
+	clean help print-flags print-kdir FORCE
+
+all: module tools ## build the module for KVER and the user tools
+module: $(module) ## build only the module for KVER
+tools: $(tools) ## build only the user tools
+programs: tools $(unit_programs) $(vm_programs) ## build tools and test programs
+
+# --- the module
+
+$(module): $(module_src) $(wildcard include/remap/*.h) $(KDIR)/include/generated/autoconf.h Makefile
+	$(call quiet,KMOD,$(KVER))mkdir -p $(@D)
+	$(Q)find $(@D) -maxdepth 1 -type l -delete
+	$(Q)ln -s $(addprefix ../../,$(module_src) include) $(@D)/
+	$(Q)$(MAKE) $(KBUILD_QUIET) --no-print-directory -C $(KDIR) M=$(CURDIR)/$(@D) \
+		CONFIG_DEBUG_INFO_BTF_MODULES= KCFLAGS='-DDM_REMAP_VERSION=\"$(VERSION)\"' \
+		$(KBUILD_ARGS) modules
+	$(Q)touch $@
+
+/lib/modules/%/build/include/generated/autoconf.h:
+	@echo "no headers for kernel $* (make setup installs some; KVER= selects)" >&2; exit 1
+
+# --- user space
+
+build/%.o: %.c Makefile
+	$(call quiet,CC,$<)mkdir -p $(@D) && $(COMPILE) -c -o $@ $<
+
+build/lib/libremap.a: $(lib_obj) build/sources
+	$(call quiet,AR,$@)mkdir -p $(@D) && rm -f $@ && $(AR) rcs $@ $(lib_obj)
+
+# What is linked from a list of files is linked again when a file joins or leaves.
+build/sources: FORCE
+	@mkdir -p $(@D); echo '$(sort $(wildcard kernel/*.c user/*/*.c tests/unit/*.c))' >$@.new; \
+	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+define tool_rule
+build/bin/$(tool_$(1)): $(patsubst %.c,build/%.o,$(wildcard user/$(1)/*.c)) build/lib/libremap.a \
+	build/sources
+	$$(call quiet,LD,$$@)mkdir -p $$(@D) && $$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ \
+		$$(filter %.o %.a,$$^) $$(PKG_LIBS)
+endef
+$(foreach t,$(tool_dirs),$(eval $(call tool_rule,$(t))))
+
+# --- tests
+
+build/unit/obj/%.o: %.c Makefile
+	$(call quiet,CC,$< (sanitised))mkdir -p $(@D) && $(COMPILE) $(SANITIZE) -c -o $@ $<
+
+build/unit/test_%: build/unit/obj/tests/unit/test_%.o $(unit_obj) build/sources
+	$(call quiet,LD,$@)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $(filter %.o,$^) $(PKG_LIBS) \
+		$(shell pkg-config --libs cmocka)
+
+build/tests/%: tests/vm/%.c Makefile
+	$(call quiet,CC,$<)mkdir -p $(@D) && $(COMPILE) -o $@ $< -pthread
+
+setup: ## install what building and testing need, as root
+	$(Q)tools/setup
+
+check: ## everything: build for each kernel series, unit tests, VM suites (KERNELS= SUITES=)
+	$(Q)tools/setup
+	+$(Q)tools/check unit host vm
+
+unit: ## unit tests, with sanitizers, on this machine
+	+$(Q)tools/check unit
+
+check-vm: ## VM suites alone (KERNELS="6.12" SUITES="tests/vm/x.bats")
+	+$(Q)tools/check vm
+
+demo: setup ## what it does, shown in a VM
+	+$(Q)tools/check build
+	$(Q)tools/vm -- tools/demo
+
+bench: ## measurements
+	@echo "bench: not yet"
+
+lint: ## static checks of scripts, sources, man pages
+	+$(Q)tools/lint
+
+# --- installation
+
+install: all ## install module, tools and man pages (DESTDIR, PREFIX)
+	$(Q)install -D -m 644 $(module) $(DESTDIR)/lib/modules/$(KVER)/updates/dm-remap.ko
+	$(Q)if [ -n '$(tools)' ]; then install -D -t $(DESTDIR)$(PREFIX)/sbin $(tools); fi
+	$(Q)if [ -n '$(man_pages)' ]; then \
+		install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 $(man_pages); fi
+	$(Q)[ -n '$(DESTDIR)' ] || depmod $(KVER)
+
+uninstall: ## remove what install put there
+	$(Q)rm -f $(DESTDIR)/lib/modules/$(KVER)/updates/dm-remap.ko \
+		$(addprefix $(DESTDIR)$(PREFIX)/sbin/,$(notdir $(tools))) \
+		$(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,$(notdir $(man_pages)))
+	$(Q)[ -n '$(DESTDIR)' ] || depmod $(KVER)
+
+clean: ## remove build/
+	$(Q)rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@echo "  V=1 shows the commands; KVER=$(KVER)"
+
+print-kdir:
+	@:$(info $(KDIR))
+
+print-flags:
+	@:$(info -std=gnu11 -O2 $(WARNINGS) $(CPPFLAGS) $(PKG_CFLAGS))
+
+-include $(shell find build -name '*.d' -not -path 'build/lint/*' 2>/dev/null)

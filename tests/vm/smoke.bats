@@ -1,0 +1,29 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The guest is what the other suites take for granted: the kernel that was asked for, its modules,
+# device nodes made by udev, places to write to.
+
+bats_require_minimum_version 1.5.0
+
+@test "the guest runs the kernel that the module was built for" {
+	[ "$DM_REMAP_KO" = "$DM_REMAP_TREE/build/$(uname -r)/dm-remap.ko" ]
+}
+
+@test "modprobe finds the kernel's modules by name" {
+	modprobe dm-mod
+	modprobe null_blk nr_devices=1 gb=1
+	[ -b /dev/nullb0 ]
+}
+
+@test "device-mapper and udev agree on a new device" {
+	dmsetup create smoke --table "0 2048 linear /dev/nullb0 0"
+	[ -b /dev/mapper/smoke ]
+	dmsetup remove smoke
+	[ ! -e /dev/mapper/smoke ]
+}
+
+@test "tmp, run and the results folder are writable, the host's root is not" {
+	touch /tmp/x /run/x /var/tmp/x /run/vm/results/smoke
+	run ! touch /etc/x "$DM_REMAP_TREE/x"
+}
