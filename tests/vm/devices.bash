@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# Block devices for the suites, and their end: null_blk (bad blocks that come and go), scsi_debug
+# (medium errors with sense data, WWN and serial number), loop devices (whose size can change).
+# remove_devices takes all of them away, and what stands on them, in whatever state a test left it.
+
+readonly NULLB=/sys/kernel/config/nullb
+
+# Wait until COMMAND succeeds: wait_for SECONDS COMMAND [ARG]...
+wait_for() {
+	local end=$((SECONDS + $1))
+
+	shift
+	until "$@"; do
+		((SECONDS < end)) || { echo "in vain waited for: $*" >&2; return 1; }
+		sleep 0.05
+	done
+}
+
+# make_null_blk NAME SIZE_MB [BADBLOCKS] [ATTRIBUTE=VALUE]...: a disk in memory, /dev/NAME
+#
+# BADBLOCKS is +FIRST-LAST, in sectors of 512 bytes. Attributes are those of null_blk's configfs:
+# blocksize, queue_mode, irqmode, completion_nsec, cache_size, ... Its contents begin as zeroes.
+make_null_blk() {
+	local name=$1 size=$2 dir=$NULLB/$1 node arg
+
+	shift 2
+	[[ -d $NULLB ]] || modprobe null_blk nr_devices=0 || return
+	mkdir "$dir" || return
+	echo "$size" >"$dir/size"
+	echo 1 >"$dir/memory_backed"
+	for arg; do
+		case $arg in
+		[+-]*) echo "$arg" >"$dir/badblocks" ;;
+		*=*) echo "${arg#*=}" >"$dir/${arg%%=*}" ;;
+		*) echo "make_null_blk: $arg?" >&2; return 1 ;;
+		esac || return
+	done
+	echo 1 >"$dir/power" || return
+	# Up to 6.2 the kernel names the node by number.
+	node=/dev/$name
+	[[ -d /sys/block/$name ]] || node=/dev/nullb$(<"$dir/index")
+	wait_for 10 test -b "$node" || return
+	[[ $node == "/dev/$name" ]] || ln -sfn "$node" "/dev/$name"
+	settle
+}
+
+# Takes a null_blk device away at once, even while it is in use: what a pulled cable looks like.
+remove_null_blk() {
+	[[ -d $NULLB/$1 ]] || return 0
+	echo 0 >"$NULLB/$1/power"
+	rmdir "$NULLB/$1"
+	[[ ! -L /dev/$1 ]] || rm "/dev/$1"
+}
+
+# make_scsi_debug SIZE_MB [PARAMETER=VALUE]...: prints the nodes of its disks, one for each num_tgts
+#
+# PARAMETERs are those of the module: sector_size, physblk_exp, num_tgts, opts, ... Size and contents
+# are one for all disks: what is written to one shows on all unless per_host_store=1.
+make_scsi_debug() {
+	local size=$1
+
+	shift
+	modprobe scsi_debug dev_size_mb="$size" "$@" || return
+	settle
+	wait_for 10 scsi_debug_disks >/dev/null || return
+	scsi_debug_disks
+}
+
+scsi_debug_disks() {
+	local disk found=1
+
+	for disk in /sys/bus/pseudo/drivers/scsi_debug/adapter*/host*/target*/*:*/block/*; do
+		[[ -b /dev/${disk##*/} ]] || continue
+		echo "/dev/${disk##*/}"
+		found=0
+	done
+	return $found
+}
+
+# What scsi_debug does from now on: FILE VALUE, as in "opts 2" or "medium_error_start 4096"
+scsi_debug_set() {
+	echo "$2" >"/sys/bus/pseudo/drivers/scsi_debug/$1"
+}
+
+# make_loop FILE [losetup option]...: prints the node
+make_loop() {
+	local file=$1
+
+	shift
+	[[ -b /dev/loop0 ]] || modprobe loop || return
+	losetup --find --show "$@" "$file" && settle
+}
+
+# Until udev has seen all that has happened; its rules open devices to look at them.
+settle() {
+	udevadm settle --timeout=30
+}
+
+remove_devices() {
+	local name point dir
+
+	swapoff -a
+	# newest first: what stands on other mounts goes before them
+	while read -r point; do
+		umount -l "$point"
+	done < <(awk '$1 ~ "^/dev/" && $2 ~ "^/(mnt|tmp|run)" { print $2 }' /proc/mounts | tac)
+	# Several rounds, for what stands on others. A device that still waits for I/O is given a
+	# table that fails it, lest removal hang.
+	for _ in 1 2 3; do
+		while read -r name _; do
+			[[ -n $name && $name != No ]] || continue
+			dmsetup remove --retry "$name" 2>/dev/null ||
+				dmsetup remove --force "$name" 2>/dev/null
+		done < <(dmsetup ls 2>/dev/null)
+	done
+	[[ ! -e /dev/loop0 ]] || losetup -D
+	for dir in "$NULLB"/*/; do
+		[[ -d $dir ]] || continue
+		name=${dir%/}
+		remove_null_blk "${name##*/}"
+	done
+	if [[ -d /sys/module/scsi_debug ]]; then
+		settle
+		wait_for 10 modprobe -r scsi_debug
+	fi
+	settle
+}

@@ -1,0 +1,149 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The five copies of the metadata: any four can be destroyed (promise 3), a start mends them, and
+# verify sees what is wrong. The spare: null_blk, its zones overwritten while the target is stopped
+# or behind its back.
+
+bats_require_minimum_version 1.5.0
+load remap
+
+setup_file() {
+	load_module
+	make_null_blk data 64
+	make_null_blk spare 16
+	remapctl create t --data "$DATA" --spare "$SPARE"
+	pattern write "$T" 0 131072 1 2048
+	bad data 4000 4007
+	bad data 70000 70003
+	pattern write "$T" 4000 8 2
+	pattern write "$T" 70000 1 2		# leaves 70001 to 70003 lost
+	remapctl remap t 100000+4096
+}
+
+teardown_file() {
+	remapctl stop t
+	remove_null_blk data
+	remove_null_blk spare
+}
+
+check_all() {
+	pattern verify "$T" 0 4000 1
+	pattern verify "$T" 4000 8 2
+	pattern verify "$T" 4008 65992 1
+	pattern verify "$T" 70000 1 2
+	pattern lost "$T" 70001 3
+	pattern verify "$T" 70004 61068 1
+	expect slots_used 514
+	expect lost_sectors 3
+}
+
+# Overwrite zone N of the spare with something.
+destroy() { # N SOURCE
+	local z
+	mapfile -t z < <(zones)
+	dd if="$2" of="$SPARE" bs=64K oflag=seek_bytes,direct iflag=fullblock conv=notrunc \
+		seek="${z[$1]}" count=$((z[5] / 65536)) status=none
+}
+
+# verify in words: "ok ok stale corrupt ok"
+replicas() {
+	remapctl verify "$@" --json | jq -r '[.replicas[].state] | join(" ")'
+}
+
+@test "each single zone is enough; start mends the four others" {
+	local keep z
+
+	for keep in 0 1 2 3 4; do
+		remapctl stop t
+		mapfile -t at < <(zones)
+		for z in 0 1 2 3 4; do
+			((z == keep)) || dd if=/dev/urandom of="$SPARE" bs=64K conv=notrunc status=none \
+				oflag=seek_bytes,direct iflag=fullblock seek="${at[$z]}" \
+				count=$((at[5] / 65536))
+		done
+		remapctl start t --data "$DATA" --spare "$SPARE"
+		check_all
+		[[ $(replicas t) == "ok ok ok ok ok" ]]
+		[[ $(replicas --spare "$SPARE") == "ok ok ok ok ok" ]]
+	done
+}
+
+@test "no zone is whole, but of each metadata block one copy is left" {
+	local at z i tables
+
+	remapctl stop t
+	mapfile -t at < <(zones)
+	tables=$(remapctl dump --spare "$SPARE" --json | jq .tables_used)
+	((tables >= 3))
+	# block i (the superblock, then the tables; both copies of each) survives in zone i % 5 only
+	for z in 0 1 2 3 4; do
+		for ((i = 0; i <= tables; i++)); do
+			((i % 5 == z)) || dd if=/dev/zero of="$SPARE" bs=8K count=1 conv=notrunc \
+				oflag=seek_bytes,direct seek=$((at[z] + i * 8192)) status=none
+		done
+	done
+	remapctl start t --data "$DATA" --spare "$SPARE"
+	check_all
+	[[ $(replicas t) == "ok ok ok ok ok" ]]
+}
+
+@test "verify tells corrupt replicas from good ones, online and offline; repair mends them" {
+	destroy 3 /dev/urandom
+	run -1 remapctl verify t
+	[[ $(replicas t) == "ok ok ok corrupt ok" ]]
+	[[ $(replicas --spare "$SPARE") == "ok ok ok corrupt ok" ]]
+	expect replicas_ok 4
+	remapctl repair t
+	[[ $(replicas t) == "ok ok ok ok ok" ]]
+	expect replicas_ok 5
+}
+
+@test "a stale replica is told, and mended by start" {
+	local at
+
+	mapfile -t at < <(zones)
+	dd if="$SPARE" of=/tmp/old bs=64K iflag=skip_bytes,direct skip="${at[2]}" \
+		count=$((at[5] / 65536)) status=none
+	remapctl remap t 90000+8
+	dd if=/tmp/old of="$SPARE" bs=64K oflag=seek_bytes,direct conv=notrunc seek="${at[2]}" \
+		status=none
+	[[ $(replicas t) == "ok ok stale ok ok" ]]
+	restart
+	[[ $(replicas t) == "ok ok ok ok ok" ]]
+	remapctl unmap t 90000+8
+	check_all
+}
+
+@test "all five destroyed: start refuses, and the disk is untouched" {
+	local z
+
+	dd if="$SPARE" of=/tmp/whole bs=1M iflag=direct status=none
+	remapctl stop t
+	for z in 4 3 2 1; do destroy "$z" /dev/zero; done
+	dd if=/dev/zero of="$SPARE" bs=1M count=1 oflag=direct conv=notrunc status=none
+	run -1 remapctl start t --data "$DATA" --spare "$SPARE"
+	run dmsetup info t
+	((status != 0))
+	pattern verify "$DATA" 0 4000 1
+	dd if=/tmp/whole of="$SPARE" bs=1M oflag=direct conv=notrunc status=none
+	remapctl start t --data "$DATA" --spare "$SPARE"
+	check_all
+}
+
+@test "a table block with no valid copy: start refuses and says which slots" {
+	local at z
+
+	dd if="$SPARE" of=/tmp/whole bs=1M iflag=direct status=none
+	remapctl stop t
+	mapfile -t at < <(zones)
+	for z in 0 1 2 3 4; do
+		dd if=/dev/zero of="$SPARE" bs=8K count=1 conv=notrunc oflag=seek_bytes,direct \
+			seek=$((at[z] + 16384)) status=none
+	done
+	run -1 --separate-stderr remapctl start t --data "$DATA" --spare "$SPARE"
+	[[ $stderr == *"slots 254 to 507"* ]]
+	dd if=/tmp/whole of="$SPARE" bs=1M oflag=direct conv=notrunc status=none
+	remapctl start t --data "$DATA" --spare "$SPARE"
+	check_all
+}
