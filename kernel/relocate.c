@@ -906,8 +906,7 @@ static void handle_request(struct remap_target *rt, struct remap_request *req)
 		return;
 	}
 	thaw(rt);
-	if (req->type == REMAP_REQ_REPAIR)
-		remap_meta_verify(m, true, req->replica);
+	remap_meta_verify(m, true, req->replica);
 	if (remap_meta_replicas_ok(m) < REMAP_QUORUM)
 		return;
 	if (rt->state == REMAP_FAILED || req->type == REMAP_REQ_RESET) {

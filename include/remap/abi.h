@@ -26,7 +26,7 @@
  *				state one of ok, stale, corrupt, unreadable
  *   repair			rewrite the replicas that verify would complain about
  *   set <option> <value>	verify, burst or window
- *   reset			leave "paused" (and "failed", where the spare takes writes again)
+ *   reset			leave "paused", or "failed" where the spare takes writes again; repairs
  *   list <from>		answers lines "<sector> <count> <slot> <lost>", one for each remapped
  *				block, from the block of sector <from> on, lost in hex with bit n for
  *				the block's logical sector n; last line "next <sector>" or "end"

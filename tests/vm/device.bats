@@ -200,7 +200,8 @@ start() {
 
 @test "a storm of errors pauses; reset goes on" {
 	start --option burst=4
-	bad data 8000 8999
+	bad data 8000 8399
+	bad data 8800 8807
 	run -1 pattern write "$T" 8000 400 2
 	expect state paused
 	expect relocations 4
