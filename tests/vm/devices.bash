@@ -56,8 +56,8 @@ remove_null_blk() {
 
 # make_scsi_debug SIZE_MB [PARAMETER=VALUE]...: prints the nodes of its disks, one for each num_tgts
 #
-# PARAMETERs are those of the module: sector_size, physblk_exp, num_tgts, opts, ... Size and contents
-# are one for all disks: what is written to one shows on all unless per_host_store=1.
+# PARAMETERs are those of the module: sector_size, physblk_exp, num_tgts, opts, ... All disks have
+# the same contents: what is written to one shows on all, unless per_host_store=1.
 make_scsi_debug() {
 	local size=$1
 

@@ -1,0 +1,713 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The metadata on a spare as user space handles them: format, find, verify, repair, update, on a
+ * regular file. Writes, flushes and reads of the library go through the functions below, which
+ * record, lose and fail them: that is how every crash is tried. What kernel/format.c decides by
+ * itself has tests of its own.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "spare.h"
+
+#define SPARE_BYTES	(1U << 20)
+#define DATA_SECTORS	(1U << 20)
+#define MD_SECTORS	(REMAP_MD_BLOCK >> 9)
+
+/* ---- the disk between the library and the file ---- */
+
+struct write {
+	off_t at;
+	unsigned int epoch;		/* flushes before it */
+	u8 data[2 * REMAP_MD_BLOCK];
+	size_t bytes;
+};
+
+static struct {
+	bool record;
+	struct write log[128];
+	unsigned int writes, flushes;
+	off_t bad_from, bad_to;		/* reads of these bytes fail */
+	off_t ro_from, ro_to;		/* writes of these bytes fail */
+} disk;
+
+ssize_t pwrite(int fd, const void *buf, size_t bytes, off_t at)
+{
+	if (at < disk.ro_to && at + (off_t)bytes > disk.ro_from) {
+		errno = EIO;
+		return -1;
+	}
+	if (disk.record) {
+		struct write *w = &disk.log[disk.writes++];
+
+		assert_true(disk.writes <= 128 && bytes <= sizeof(w->data));
+		w->at = at;
+		w->epoch = disk.flushes;
+		w->bytes = bytes;
+		memcpy(w->data, buf, bytes);
+	}
+	return syscall(SYS_pwrite64, fd, buf, bytes, at);
+}
+
+ssize_t pread(int fd, void *buf, size_t bytes, off_t at)
+{
+	if (at < disk.bad_to && at + (off_t)bytes > disk.bad_from) {
+		errno = EIO;
+		return -1;
+	}
+	return syscall(SYS_pread64, fd, buf, bytes, at);
+}
+
+int fsync(int fd)
+{
+	(void)fd;
+	disk.flushes++;
+	return 0;
+}
+
+/* ---- the spare ---- */
+
+static struct remap_store st;
+static struct remap_err err;
+static u8 before[SPARE_BYTES];		/* the file, when recording began */
+
+static const struct remap_super example = {
+	.uuid = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 },
+	.label = "example",
+	.block_size = 4096,
+	.sector_size = 512,
+	.data_sectors = DATA_SECTORS,
+	.created = 1000,
+	.data_wwn = "naa.5000c500a1b2c3d4",
+	.data_fsuuid = "f41fc187-8029-4834-8b38-927ccae3006c",
+};
+
+static int setup(void **state)
+{
+	char path[] = "/tmp/test_metadata.XXXXXX";
+	int fd = mkstemp(path);
+
+	(void)state;
+	memset(&disk, 0, sizeof(disk));
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, SPARE_BYTES), 0);
+	close(fd);
+	assert_int_equal(remap_store_open(&st, path, true, &err), 0);
+	unlink(path);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	memset(&disk, 0, sizeof(disk));
+	remap_store_close(&st);
+	return 0;
+}
+
+static void raw_read(u64 sector, void *buf, size_t bytes)
+{
+	_Alignas(4096) static u8 bounce[SPARE_BYTES];
+
+	assert_int_equal(syscall(SYS_pread64, st.fd, bounce, bytes, sector << 9), bytes);
+	memcpy(buf, bounce, bytes);
+}
+
+static void raw_write(u64 sector, const void *buf, size_t bytes)
+{
+	_Alignas(4096) static u8 bounce[SPARE_BYTES];
+
+	memcpy(bounce, buf, bytes);
+	assert_int_equal(syscall(SYS_pwrite64, st.fd, bounce, bytes, sector << 9), bytes);
+}
+
+static void format(const struct remap_super *s)
+{
+	assert_int_equal(remap_spare_format(&st, s, &err), 0);
+}
+
+static struct remap_spare found(void)
+{
+	struct remap_spare sp;
+
+	if (remap_spare_find(&st, false, &sp, &err))
+		fail_msg("%s", err.text);
+	return sp;
+}
+
+static struct remap_verdict verdict(const struct remap_spare *sp)
+{
+	struct remap_verdict v;
+
+	assert_int_equal(remap_spare_verify(&st, sp, &v, &err), 0);
+	return v;
+}
+
+/* Write a block as generation @g to the zones whose bit is set. */
+static void put_table(const struct remap_spare *sp, const void *block, u64 g, unsigned int zones)
+{
+	u8 copy[REMAP_MD_BLOCK];
+
+	memcpy(copy, block, sizeof(copy));
+	remap_table_seal(copy, sp->super.uuid, g);
+	for (unsigned int z = 0; z < REMAP_ZONES; z++)
+		if (zones & 1U << z)
+			raw_write(remap_table_sector(&sp->layout, z, 0, g), copy, sizeof(copy));
+}
+
+static void put_super(const struct remap_spare *sp, const struct remap_super *s, unsigned int zones)
+{
+	u8 block[REMAP_MD_BLOCK];
+
+	remap_super_encode(block, s, &sp->layout);
+	for (unsigned int z = 0; z < REMAP_ZONES; z++)
+		if (zones & 1U << z)
+			raw_write(remap_super_sector(&sp->layout, z, s->generation), block,
+				  sizeof(block));
+}
+
+static void fill(u64 sector, u64 sectors, int byte)
+{
+	static u8 junk[SPARE_BYTES];
+
+	memset(junk, byte, (size_t)sectors << 9);
+	raw_write(sector, junk, (size_t)sectors << 9);
+}
+
+/* A spare with entries in generation 2 of its table, on all zones. */
+static struct remap_spare populated(void)
+{
+	struct remap_entry e = { .block = 77, .seq = 5, .state = REMAP_SLOT_MAPPED, .lost = 6 };
+	struct remap_spare sp;
+	u8 block[REMAP_MD_BLOCK];
+
+	format(&example);
+	sp = found();
+	remap_table_init(block, 0);
+	remap_entry_set(block, 3, &e);
+	put_table(&sp, block, 2, 0x1f);
+	return sp;
+}
+
+static void check_populated(const struct remap_spare *sp)
+{
+	struct remap_table t;
+
+	assert_int_equal(remap_spare_table(&st, sp, &t, &err), 0);
+	assert_int_equal(t.lost_tables, 0);
+	assert_int_equal(t.n, 1);
+	assert_int_equal(t.used, 1);
+	assert_int_equal(t.lost_sectors, 2);
+	assert_int_equal(t.slot[0].slot, 3);
+	assert_int_equal(t.slot[0].entry.block, 77);
+	remap_table_free(&t);
+}
+
+/* ---- format ---- */
+
+static void format_writes_what_it_was_given(void **state)
+{
+	struct remap_spare sp;
+	struct remap_verdict v;
+
+	(void)state;
+	format(&example);
+	sp = found();
+	assert_memory_equal(sp.super.uuid, example.uuid, 16);
+	assert_string_equal(sp.super.label, "example");
+	assert_string_equal(sp.super.data_wwn, example.data_wwn);
+	assert_string_equal(sp.super.data_fsuuid, example.data_fsuuid);
+	assert_int_equal(sp.super.generation, 1);
+	assert_int_equal(sp.super.tables_used, 1);
+	assert_int_equal(sp.super.spare_sectors, SPARE_BYTES >> 9);
+	assert_int_equal(sp.super.data_sectors, DATA_SECTORS);
+	v = verdict(&sp);
+	assert_true(v.ok);
+}
+
+static void format_names_the_size_that_it_needs(void **state)
+{
+	char expected[64];
+
+	(void)state;
+	st.sectors = 64;
+	assert_int_equal(remap_spare_format(&st, &example, &err), -ENOSPC);
+	snprintf(expected, sizeof(expected), "32 KiB, needs %llu KiB",
+		 (unsigned long long)remap_layout_min_sectors(4096, 1) / 2);
+	assert_non_null(strstr(err.text, expected));
+}
+
+static void format_leaves_no_superblock_of_an_older_life(void **state)
+{
+	u64 place[REMAP_SUPER_PLACES];
+	struct remap_super old = example, s;
+	struct remap_layout l;
+	u8 block[REMAP_MD_BLOCK];
+	unsigned int n;
+
+	(void)state;
+	for (u32 bs = REMAP_MIN_BLOCK; bs <= REMAP_MAX_BLOCK; bs *= 2) {
+		struct remap_spare sp;
+
+		old.block_size = bs;
+		old.uuid[0] = (u8)(bs >> 9);
+		format(&old);
+		/* both copies, as after an update */
+		sp = found();
+		assert_int_equal(remap_spare_update(&st, &sp, &sp.super, &err), 0);
+	}
+	format(&example);
+	n = remap_super_places(st.sectors, place);
+	for (unsigned int i = 0; i < 2 * n; i++) {
+		raw_read(place[i / 2] + (i & 1) * MD_SECTORS, block, sizeof(block));
+		if (!remap_super_decode(block, REMAP_ANYWHERE, &s, &l))
+			assert_memory_equal(s.uuid, example.uuid, 16);
+	}
+}
+
+static void format_fails_if_it_does_not_read_back(void **state)
+{
+	struct remap_layout l;
+
+	(void)state;
+	assert_int_equal(remap_layout_compute(&l, st.sectors, 4096), 0);
+	disk.bad_from = (off_t)(remap_table_sector(&l, 3, 0, 1) << 9);
+	disk.bad_to = disk.bad_from + 512;
+	assert_int_equal(remap_spare_format(&st, &example, &err), -EIO);
+}
+
+/* ---- replicas ---- */
+
+static void any_four_zones_can_be_destroyed(void **state)
+{
+	static const int junk[] = { 0, 0xff, 0x52 };
+
+	(void)state;
+	for (unsigned int survivor = 0; survivor < REMAP_ZONES; survivor++) {
+		for (unsigned int j = 0; j < 3; j++) {
+			struct remap_spare sp = populated();
+			struct remap_verdict v;
+
+			for (unsigned int z = 0; z < REMAP_ZONES; z++)
+				if (z != survivor)
+					fill(sp.layout.zone_start[z], sp.layout.zone_sectors,
+					     junk[j]);
+			sp = found();
+			check_populated(&sp);
+			v = verdict(&sp);
+			for (unsigned int z = 0; z < REMAP_ZONES; z++)
+				assert_int_equal(v.state[z], z == survivor ? REMAP_REPLICA_OK :
+						 REMAP_REPLICA_CORRUPT);
+			assert_int_equal(remap_spare_repair(&st, &sp, &v, &err), 0);
+			assert_true(v.ok);
+			fill(sp.layout.zone_start[survivor], sp.layout.zone_sectors, 0);
+			sp = found();
+			check_populated(&sp);
+		}
+	}
+}
+
+static void the_newest_copy_wins_wherever_it_is(void **state)
+{
+	struct remap_entry e = { .block = 77, .seq = 9, .state = REMAP_SLOT_MAPPED, .lost = 6 };
+	struct remap_spare sp = populated();
+	struct remap_verdict v;
+	u8 block[REMAP_MD_BLOCK];
+
+	(void)state;
+	remap_table_init(block, 0);
+	put_table(&sp, block, 4, 0x1f);		/* empty again ... */
+	remap_entry_set(block, 3, &e);
+	put_table(&sp, block, 5, 1U << 3);	/* ... but for zone 3, which knows better */
+	check_populated(&sp);
+	v = verdict(&sp);
+	for (unsigned int z = 0; z < REMAP_ZONES; z++)
+		assert_int_equal(v.state[z], z == 3 ? REMAP_REPLICA_OK : REMAP_REPLICA_STALE);
+	assert_int_equal(remap_spare_repair(&st, &sp, &v, &err), 0);
+	assert_true(v.ok);
+}
+
+static void of_one_generation_what_most_replicas_hold_counts(void **state)
+{
+	struct remap_entry e = { .block = 99, .seq = 9, .state = REMAP_SLOT_MAPPED };
+	struct remap_spare sp = populated();
+	struct remap_verdict v;
+	u8 block[REMAP_MD_BLOCK];
+
+	(void)state;
+	remap_table_init(block, 0);
+	remap_entry_set(block, 3, &e);
+	put_table(&sp, block, 2, 0x3);
+	check_populated(&sp);
+	v = verdict(&sp);
+	assert_int_equal(v.bad_blocks[0] + v.bad_blocks[1], 2);
+	assert_int_equal(v.bad_blocks[2] + v.bad_blocks[3] + v.bad_blocks[4], 0);
+	assert_int_equal(remap_spare_repair(&st, &sp, &v, &err), 0);
+	assert_true(v.ok);
+	check_populated(&sp);
+}
+
+static void a_replica_that_missed_a_commit_is_stale(void **state)
+{
+	struct remap_spare sp = populated();
+	struct remap_verdict v;
+
+	(void)state;
+	/* zone 1 still has generation 1 in copy B, and nothing in A */
+	fill(remap_table_sector(&sp.layout, 1, 0, 2), MD_SECTORS, 0);
+	v = verdict(&sp);
+	assert_int_equal(v.state[1], REMAP_REPLICA_STALE);
+	assert_int_equal(v.bad_blocks[1], 1);
+	assert_int_equal(v.state[0], REMAP_REPLICA_OK);
+}
+
+static void a_sector_that_cannot_be_read_costs_one_block(void **state)
+{
+	struct remap_super s = example;
+	struct remap_spare sp;
+	struct remap_verdict v;
+	u8 block[REMAP_MD_BLOCK];
+
+	(void)state;
+	/* small blocks, for more than one table block */
+	s.block_size = 512;
+	format(&s);
+	sp = found();
+	sp.super.tables_used = 3;
+	for (u32 i = 1; i < 3; i++) {
+		remap_table_init(block, i);
+		remap_table_seal(block, s.uuid, 1);
+		for (unsigned int z = 0; z < REMAP_ZONES; z++)
+			raw_write(remap_table_sector(&sp.layout, z, i, 1), block, sizeof(block));
+	}
+	assert_int_equal(remap_spare_update(&st, &sp, &sp.super, &err), 0);
+	v = verdict(&sp);
+	assert_true(v.ok);
+
+	disk.bad_from = (off_t)(remap_table_sector(&sp.layout, 2, 1, 1) << 9) + 1024;
+	disk.bad_to = disk.bad_from + 512;
+	v = verdict(&sp);
+	assert_int_equal(v.state[2], REMAP_REPLICA_UNREADABLE);
+	assert_int_equal(v.bad_blocks[2], 1);
+	assert_int_equal(v.lost_tables, 0);
+}
+
+static void repair_writes_nothing_where_all_is_well(void **state)
+{
+	struct remap_spare sp = populated();
+	struct remap_verdict v;
+
+	(void)state;
+	disk.record = true;
+	assert_int_equal(remap_spare_repair(&st, &sp, &v, &err), 0);
+	assert_true(v.ok);
+	assert_int_equal(disk.writes, 0);
+}
+
+static void a_table_block_without_valid_copy_is_reported(void **state)
+{
+	struct remap_spare sp = populated();
+	struct remap_verdict v;
+	struct remap_table t;
+
+	(void)state;
+	for (unsigned int z = 0; z < REMAP_ZONES; z++)
+		fill(remap_table_sector(&sp.layout, z, 0, 0), 2 * MD_SECTORS, 0xa5);
+	v = verdict(&sp);
+	assert_false(v.ok);
+	assert_int_equal(v.lost_tables, 1);
+	assert_int_equal(v.first_lost, 0);
+	assert_int_equal(remap_spare_repair(&st, &sp, &v, &err), 0);
+	assert_int_equal(v.lost_tables, 1);
+	assert_int_equal(remap_spare_table(&st, &sp, &t, &err), 0);
+	assert_int_equal(t.lost_tables, 1);
+	remap_table_free(&t);
+}
+
+static void a_generation_in_the_wrong_copy_does_not_count(void **state)
+{
+	struct remap_spare sp = populated();
+	u8 block[REMAP_MD_BLOCK];
+
+	(void)state;
+	remap_table_init(block, 0);
+	remap_table_seal(block, sp.super.uuid, 8);
+	raw_write(remap_table_sector(&sp.layout, 0, 0, 1), block, sizeof(block));
+	check_populated(&sp);
+}
+
+static void of_two_entries_for_a_block_the_later_counts(void **state)
+{
+	struct remap_entry e = { .block = 5, .state = REMAP_SLOT_MAPPED };
+	struct remap_spare sp = populated();
+	struct remap_table t;
+	u8 block[REMAP_MD_BLOCK];
+
+	(void)state;
+	remap_table_init(block, 0);
+	e.seq = 2;			/* after the wrap */
+	remap_entry_set(block, 0, &e);
+	e.seq = 0xfffffff0;
+	remap_entry_set(block, 1, &e);
+	e.seq = 1;
+	remap_entry_set(block, 2, &e);
+	put_table(&sp, block, 4, 0x1f);
+	assert_int_equal(remap_spare_table(&st, &sp, &t, &err), 0);
+	assert_int_equal(t.n, 3);
+	assert_int_equal(t.used, 1);
+	assert_false(t.slot[0].superseded);
+	assert_true(t.slot[1].superseded);
+	assert_true(t.slot[2].superseded);
+	remap_table_free(&t);
+}
+
+/* ---- devices that changed ---- */
+
+static void a_grown_spare_is_found(void **state)
+{
+	struct remap_spare sp = populated();
+	struct remap_verdict v;
+
+	(void)state;
+	assert_int_equal(ftruncate(st.fd, SPARE_BYTES * 5 / 4), 0);
+	st.sectors = (SPARE_BYTES * 5 / 4) >> 9;
+	sp = found();
+	check_populated(&sp);
+
+	fill(0, sp.layout.zone_sectors, 0);
+	assert_int_equal(remap_spare_find(&st, false, &sp, &err), -ENODATA);
+	assert_non_null(strstr(err.text, "--search"));
+	assert_int_equal(remap_spare_find(&st, true, &sp, &err), 0);
+	check_populated(&sp);
+	assert_int_equal(remap_spare_repair(&st, &sp, &v, &err), 0);
+	assert_true(v.ok);
+	sp = found();
+}
+
+static void a_shrunk_spare_can_be_read_but_is_not_written(void **state)
+{
+	struct remap_spare sp = populated();
+	struct remap_verdict v;
+
+	(void)state;
+	assert_int_equal(ftruncate(st.fd, SPARE_BYTES / 2), 0);
+	st.sectors = (SPARE_BYTES / 2) >> 9;
+	sp = found();
+	check_populated(&sp);
+	v = verdict(&sp);
+	assert_int_equal(v.state[4], REMAP_REPLICA_UNREADABLE);
+	assert_int_equal(remap_spare_repair(&st, &sp, &v, &err), -ENOSPC);
+	assert_int_equal(remap_spare_update(&st, &sp, &sp.super, &err), -ENOSPC);
+}
+
+/* ---- features ---- */
+
+static void an_unknown_feature_is_not_evaded_by_an_older_generation(void **state)
+{
+	struct remap_spare sp = populated();
+	struct remap_super s = sp.super;
+
+	(void)state;
+	s.generation = 2;
+	s.incompat = 1;
+	put_super(&sp, &s, 0x1f);
+	assert_int_equal(remap_spare_find(&st, false, &sp, &err), -EOPNOTSUPP);
+}
+
+static void an_unknown_ro_feature_forbids_writing(void **state)
+{
+	struct remap_spare sp = populated();
+	struct remap_super s = sp.super;
+	struct remap_verdict v;
+
+	(void)state;
+	s.generation = 2;
+	s.ro_compat = 1;
+	put_super(&sp, &s, 0x1f);
+	sp = found();
+	check_populated(&sp);
+	assert_int_equal(remap_spare_repair(&st, &sp, &v, &err), -EROFS);
+	assert_int_equal(remap_spare_update(&st, &sp, &sp.super, &err), -EROFS);
+}
+
+/* ---- crashes ---- */
+
+static void record(void)
+{
+	raw_read(0, before, sizeof(before));
+	disk.writes = disk.flushes = 0;
+	disk.record = true;
+}
+
+/*
+ * The file as a crash in @epoch may leave it: earlier writes are all there; of the writes of the
+ * epoch each sector may be there or not.
+ */
+static void crash(unsigned int epoch, unsigned int *seed)
+{
+	static u8 image[SPARE_BYTES];
+	int how = rand_r(seed) % 4;
+
+	memcpy(image, before, sizeof(image));
+	for (unsigned int i = 0; i < disk.writes; i++) {
+		const struct write *w = &disk.log[i];
+		bool whole = how == 0 ? rand_r(seed) % 2 : how == 1;
+
+		if (w->epoch > epoch)
+			break;
+		for (size_t b = 0; b < w->bytes; b += 512)
+			if (w->epoch < epoch || whole || (how > 1 && rand_r(seed) % 2))
+				memcpy(image + w->at + b, w->data + b, 512);
+	}
+	raw_write(0, image, sizeof(image));
+}
+
+static void format_is_all_or_nothing(void **state)
+{
+	struct remap_super other = example;
+	unsigned int seed = 1, old = 0, none = 0, made = 0;
+
+	(void)state;
+	populated();
+	record();
+	other.uuid[0] = 99;
+	other.block_size = 512;
+	other.created = 2000;
+	format(&other);
+	disk.record = false;
+	assert_true(disk.flushes >= 3);
+	for (int i = 0; i < 1000; i++) {
+		struct remap_spare sp;
+		int r;
+
+		crash((unsigned int)i % (disk.flushes + 1), &seed);
+		r = remap_spare_find(&st, false, &sp, &err);
+		if (r) {
+			/* a torn superblock is no valid one */
+			assert_int_equal(r, -ENODATA);
+			none++;
+		} else if (sp.super.uuid[0] == 99) {
+			assert_int_equal(verdict(&sp).lost_tables, 0);
+			made++;
+		} else {
+			check_populated(&sp);
+			old++;
+		}
+	}
+	/* all three have been seen, or nothing was tested */
+	assert_true(old && none && made);
+}
+
+static void update_is_all_or_nothing(void **state)
+{
+	struct remap_spare sp = populated();
+	struct remap_super next = sp.super;
+	unsigned int seed = 2, old = 0, made = 0;
+
+	(void)state;
+	strcpy(next.data_serial, "S3Z");
+	record();
+	assert_int_equal(remap_spare_update(&st, &sp, &next, &err), 0);
+	assert_int_equal(sp.super.generation, 2);
+	disk.record = false;
+	for (int i = 0; i < 500; i++) {
+		crash((unsigned int)i % (disk.flushes + 1), &seed);
+		sp = found();
+		check_populated(&sp);
+		if (*sp.super.data_serial)
+			made++;
+		else
+			old++;
+		assert_string_equal(sp.super.data_serial, sp.super.generation == 2 ? "S3Z" : "");
+	}
+	assert_true(old && made);
+}
+
+static void repair_never_loses_anything(void **state)
+{
+	struct remap_spare sp = populated();
+	unsigned int seed = 3;
+	struct remap_verdict v;
+
+	(void)state;
+	fill(sp.layout.zone_start[0], sp.layout.zone_sectors, 0);
+	fill(sp.layout.zone_start[2], sp.layout.zone_sectors, 0xff);
+	fill(remap_table_sector(&sp.layout, 3, 0, 2), MD_SECTORS, 0);
+	fill(remap_table_sector(&sp.layout, 4, 0, 2), MD_SECTORS, 0);
+	record();
+	assert_int_equal(remap_spare_repair(&st, &sp, &v, &err), 0);
+	assert_true(v.ok);
+	disk.record = false;
+	for (int i = 0; i < 500; i++) {
+		crash((unsigned int)i % (disk.flushes + 1), &seed);
+		sp = found();
+		check_populated(&sp);
+	}
+}
+
+static void update_needs_three_replicas(void **state)
+{
+	struct remap_spare sp = populated();
+
+	(void)state;
+	disk.ro_from = (off_t)(sp.layout.zone_start[3] << 9);
+	disk.ro_to = SPARE_BYTES;
+	assert_int_equal(remap_spare_update(&st, &sp, &sp.super, &err), 0);
+	disk.ro_from = (off_t)(sp.layout.zone_start[2] << 9);
+	assert_int_equal(remap_spare_update(&st, &sp, &sp.super, &err), -EIO);
+	assert_int_equal(sp.super.generation, 2);
+}
+
+static void repair_says_which_zones_stay_bad(void **state)
+{
+	struct remap_spare sp = populated();
+	struct remap_verdict v;
+
+	(void)state;
+	fill(sp.layout.zone_start[1], sp.layout.zone_sectors, 0);
+	fill(sp.layout.zone_start[3], sp.layout.zone_sectors, 0);
+	disk.ro_from = (off_t)(sp.layout.zone_start[3] << 9);
+	disk.ro_to = disk.ro_from + (off_t)(sp.layout.zone_sectors << 9);
+	assert_int_equal(remap_spare_repair(&st, &sp, &v, &err), 0);
+	assert_int_equal(v.state[1], REMAP_REPLICA_OK);
+	assert_int_equal(v.state[3], REMAP_REPLICA_CORRUPT);
+	assert_false(v.ok);
+}
+
+#define TEST(t)	cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(format_writes_what_it_was_given),
+		TEST(format_names_the_size_that_it_needs),
+		TEST(format_leaves_no_superblock_of_an_older_life),
+		TEST(format_fails_if_it_does_not_read_back),
+		TEST(any_four_zones_can_be_destroyed),
+		TEST(the_newest_copy_wins_wherever_it_is),
+		TEST(of_one_generation_what_most_replicas_hold_counts),
+		TEST(a_replica_that_missed_a_commit_is_stale),
+		TEST(a_sector_that_cannot_be_read_costs_one_block),
+		TEST(repair_writes_nothing_where_all_is_well),
+		TEST(a_table_block_without_valid_copy_is_reported),
+		TEST(a_generation_in_the_wrong_copy_does_not_count),
+		TEST(of_two_entries_for_a_block_the_later_counts),
+		TEST(a_grown_spare_is_found),
+		TEST(a_shrunk_spare_can_be_read_but_is_not_written),
+		TEST(an_unknown_feature_is_not_evaded_by_an_older_generation),
+		TEST(an_unknown_ro_feature_forbids_writing),
+		TEST(format_is_all_or_nothing),
+		TEST(update_is_all_or_nothing),
+		TEST(repair_never_loses_anything),
+		TEST(update_needs_three_replicas),
+		TEST(repair_says_which_zones_stay_bad),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

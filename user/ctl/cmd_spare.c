@@ -1,0 +1,583 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The commands that work on a spare by itself: format, dump, scan, and verify and repair of a
+ * spare that is not active. Decides what may be formatted; how it is done is in user/lib/spare.c.
+ */
+#include <errno.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include "dm.h"
+#include "remapctl.h"
+#include "spare.h"
+#include "text.h"
+
+static void cleanup_store(struct remap_store *st)
+{
+	remap_store_close(st);
+}
+
+#define _cleanup_store_	__attribute__((cleanup(cleanup_store)))
+
+/* ---- format ---- */
+
+int check_pair(const struct remap_dev *data, const struct remap_dev *spare, struct remap_err *err)
+{
+	int r;
+
+	switch (remap_dev_relation(data, spare)) {
+	case REMAP_IDENTICAL:
+		return remap_fail(err, -EINVAL, "%s: is the data device, too (take another device "
+				  "as spare)", spare->path);
+	case REMAP_OVERLAP:
+		return remap_fail(err, -EINVAL, "%s: overlaps the data device %s (take another "
+				  "device as spare)", spare->path, data->path);
+	case REMAP_SAME_DISK:
+	case REMAP_DISTINCT:
+		break;
+	}
+	r = remap_dev_free_for_use(data, err);
+	if (!r)
+		r = remap_dev_free_for_use(spare, err);
+	return r;
+}
+
+static void warn_same_disk(const struct remap_dev *data, const struct remap_dev *spare)
+{
+	if (remap_dev_relation(data, spare) == REMAP_SAME_DISK)
+		warning("%s shares a disk with %s: when it dies, both do", spare->path, data->path);
+}
+
+/* 512 to 16384, or 1K to 16K */
+static bool parse_block_size(const char *text, u32 *block_size)
+{
+	char digits[16];
+	uint64_t n;
+	size_t len = strlen(text);
+	bool kilo = len && (text[len - 1] == 'k' || text[len - 1] == 'K');
+
+	if (len >= sizeof(digits))
+		return false;
+	memcpy(digits, text, len + 1);
+	if (kilo)
+		digits[len - 1] = 0;
+	if (!remap_parse_u64(digits, &n) || n > REMAP_MAX_BLOCK)
+		return false;
+	*block_size = (u32)n * (kilo ? 1024 : 1);
+	return is_power_of_2(*block_size) && *block_size >= REMAP_MIN_BLOCK &&
+	       *block_size <= REMAP_MAX_BLOCK;
+}
+
+static u32 default_block_size(const struct remap_dev *data)
+{
+	u32 size = 4096;
+
+	while (size < data->physical && size < REMAP_MAX_BLOCK)
+		size *= 2;
+	return size;
+}
+
+/* What is wrong with the sizes of the two? */
+static int check_sizes(const struct remap_dev *data, const struct remap_dev *spare, u32 block_size,
+		       u32 sector_size, struct remap_err *err)
+{
+	struct remap_layout l;
+	const struct remap_dev *coarse = data->logical >= spare->logical ? data : spare;
+	int r;
+
+	if (sector_size > block_size)
+		return remap_fail(err, -EINVAL, "%s: has logical sectors of %u bytes, larger than "
+				  "a block of %u (use --block-size "
+				  "%u)", coarse->path, sector_size, block_size,
+				  sector_size);
+	if (!data->sectors)
+		return remap_fail(err, -EINVAL, "%s: has no size (is a medium "
+				  "inserted?)", data->path);
+	if (data->sectors % (sector_size >> 9))
+		return remap_fail(err, -EINVAL, "%s: its size, %llu sectors of 512 bytes, is no "
+				  "multiple of the logical sectors of %s, %u bytes (take another "
+				  "spare)",
+				  data->path, (unsigned long long)data->sectors, coarse->path,
+				  sector_size);
+	if (data->sectors >= REMAP_MAX_DATA_BLOCKS)
+		return remap_fail(err, -EFBIG, "%s: too large", data->path);
+	r = remap_layout_compute(&l, spare->sectors, block_size);
+	if (r == -ENOSPC)
+		return remap_fail(err, r, "%s: too small for a spare: has %llu KiB, needs at least "
+				  "%llu KiB with blocks of %u bytes", spare->path,
+				  (unsigned long long)spare->sectors / 2,
+				  (unsigned long long)remap_layout_min_sectors(block_size, 1) / 2,
+				  block_size);
+	if (r)
+		return remap_fail(err, r, "%s: cannot be laid out as a spare", spare->path);
+	return 0;
+}
+
+static int check_contents(const struct remap_dev *data, const struct remap_dev *spare,
+			  struct remap_err *err)
+{
+	struct remap_store st;
+	char what[256];
+	bool present;
+	int r;
+
+	r = remap_dev_signature(spare, what, sizeof(what), err);
+	if (r > 0)
+		return remap_fail(err, -EEXIST, "%s: carries %s (--force destroys it)", spare->path,
+				  what);
+	if (r)
+		return r;
+	r = remap_store_open(&st, data->path, false, err);
+	if (r)
+		return r;
+	present = remap_spare_present(&st);
+	remap_store_close(&st);
+	if (present)
+		return remap_fail(err, -EEXIST, "%s: the data device is a dm-remap spare itself "
+				  "(are --data and --spare swapped? --force uses it nevertheless)",
+				  data->path);
+	return 0;
+}
+
+static struct json_object *describe_format(const struct remap_dev *data,
+					   const struct remap_dev *spare,
+					   const struct remap_super *s)
+{
+	struct json_object *o = json_object_new_object();
+	char uuid[REMAP_UUID_STR];
+	struct remap_layout l;
+
+	remap_uuid_str(s->uuid, uuid);
+	put_str(o, "spare_device", spare->path);
+	put_str(o, "data_device", data->path);
+	put_str(o, "uuid", uuid);
+	put_str(o, "label", s->label);
+	put_num(o, "size_sectors", s->data_sectors);
+	put_num(o, "block_size", s->block_size);
+	put_num(o, "sector_size", s->sector_size);
+	if (!remap_layout_compute(&l, spare->sectors, s->block_size))
+		put_num(o, "slots_total", l.slots);
+	return o;
+}
+
+int format_spare(const struct args *a, struct json_object **result)
+{
+	struct remap_super s = { .block_size = 0 };
+	_cleanup_store_ struct remap_store st = { .fd = -1 };
+	struct remap_dev data, spare;
+	struct remap_identity id;
+	struct remap_err err;
+
+	if (a->block_size && !parse_block_size(a->block_size, &s.block_size))
+		return usage_error(a, "--block-size %s: not a power of two from 512 to 16K",
+				   a->block_size);
+	if (a->label && (strlen(a->label) >= REMAP_LABEL_LEN || !remap_text_ok(a->label)))
+		return usage_error(a, "--label: not printable text of at most %d bytes",
+				   REMAP_LABEL_LEN - 1);
+	if (remap_dev_open(a->data, &data, &err) || remap_dev_open(a->spare, &spare, &err) ||
+	    check_pair(&data, &spare, &err))
+		return problem_err(&err);
+	if (data.read_only || spare.read_only)
+		return problem("%s: read-only (blockdev --setrw changes that, if the device "
+			       "permits)",
+			       data.read_only ? data.path : spare.path);
+	if (!s.block_size)
+		s.block_size = default_block_size(&data);
+	s.sector_size = data.logical > spare.logical ? data.logical : spare.logical;
+	if (check_sizes(&data, &spare, s.block_size, s.sector_size, &err) ||
+	    (!a->force && check_contents(&data, &spare, &err)))
+		return problem_err(&err);
+	warn_same_disk(&data, &spare);
+
+	if (remap_uuid_random(s.uuid))
+		return problem("no random numbers for a uuid (is the system still starting?)");
+	if (a->label)
+		strncpy(s.label, a->label, sizeof(s.label) - 1);
+	s.data_sectors = data.sectors;
+	s.created = (u64)time(NULL);
+	remap_dev_identity(&data, &id);
+	remap_identity_to_super(&s, &id);
+	if (remap_identity_empty(&id))
+		warning("%s has neither WWN, serial number nor UUID: start needs "
+			"--data", data.path);
+
+	if (remap_store_open(&st, spare.path, true, &err) ||
+	    (a->force && remap_dev_wipe(st.fd, spare.path, &err)) ||
+	    remap_spare_format(&st, &s, &err))
+		return problem_err(&err);
+	/* partitions that were on it are no more; only a device that had some cares */
+	if (a->force)
+		ioctl(st.fd, BLKRRPART);
+	*result = describe_format(&data, &spare, &s);
+	return EXIT_GOOD;
+}
+
+int cmd_format(const struct args *a)
+{
+	static const struct field fields[] = {
+		{ "spare_device", "Spare" },
+		{ "data_device", "Data device" },
+		{ "uuid", "UUID" },
+		{ "label", "Label" },
+		{ "block_size", "Block size" },
+		{ "slots_total", "Slots" },
+	};
+	_cleanup_json_ struct json_object *o = NULL;
+	int status = format_spare(a, &o);
+
+	if (status == EXIT_GOOD && !out_json(a, o))
+		text_fields(o, FIELDS(fields));
+	return status;
+}
+
+/* ---- verify, repair ---- */
+
+static struct json_object *describe_verdict(const struct remap_verdict *v)
+{
+	struct json_object *o = json_object_new_object(), *list = json_object_new_array();
+
+	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
+		struct json_object *replica = json_object_new_object();
+
+		put_num(replica, "index", z);
+		put_str(replica, "state", remap_replica_state_name(v->state[z]));
+		put_num(replica, "bad_blocks", v->bad_blocks[z]);
+		json_object_array_add(list, replica);
+	}
+	json_object_object_add(o, "replicas", list);
+	put_num(o, "lost_tables", v->lost_tables);
+	return o;
+}
+
+static int report(const struct args *a, const struct remap_verdict *v,
+			       const char *remedy)
+{
+	static const struct field fields[] = {
+		{ "index", "REPLICA" },
+		{ "state", "STATE" },
+		{ "bad_blocks", "BAD-BLOCKS" },
+	};
+	_cleanup_json_ struct json_object *o = describe_verdict(v);
+	unsigned int bad = 0;
+
+	if (!out_json(a, o))
+		text_table(json_object_object_get(o, "replicas"), FIELDS(fields));
+	if (v->ok)
+		return EXIT_GOOD;
+	for (unsigned int z = 0; z < REMAP_ZONES; z++)
+		bad += v->state[z] != REMAP_REPLICA_OK;
+	if (v->lost_tables)
+		return problem("%s: %u table blocks have no valid copy left, the first is %u: the "
+			       "blocks in their slots cannot be found (start with --option force=1 "
+			       "goes on without them)", a->spare, v->lost_tables, v->first_lost);
+	return problem("%s: %u of %u replicas are not ok (%s)", a->spare, bad, REMAP_ZONES, remedy);
+}
+
+int verify_spare(const struct args *a)
+{
+	_cleanup_store_ struct remap_store st = { .fd = -1 };
+	struct remap_verdict v;
+	struct remap_spare sp;
+	struct remap_err err;
+	int tries = 0;
+
+	if (remap_store_open(&st, a->spare, false, &err))
+		return problem_err(&err);
+	/* An active target may be in the midst of a commit: only what stays bad is bad. */
+	do {
+		if (remap_spare_find(&st, a->search, &sp, &err) ||
+		    remap_spare_verify(&st, &sp, &v, &err))
+			return problem_err(&err);
+	} while (!v.ok && ++tries < 3);
+	return report(a, &v, "remapctl repair rewrites them");
+}
+
+int repair_spare(const struct args *a)
+{
+	_cleanup_store_ struct remap_store st = { .fd = -1 };
+	struct remap_verdict v;
+	struct remap_target t;
+	struct remap_spare sp;
+	struct remap_dev spare;
+	struct remap_err err;
+
+	if (remap_dev_open(a->spare, &spare, &err))
+		return problem_err(&err);
+	/* the kernel owns the metadata of an active device */
+	if (remap_dm_find_spare(spare.rdev, &t, NULL) == 1)
+		return problem("%s: active as %s (use remapctl repair "
+			       "%s)", a->spare, t.name, t.name);
+	if (remap_dev_free_for_use(&spare, &err) || remap_store_open(&st, a->spare, true, &err) ||
+	    remap_spare_find(&st, a->search, &sp, &err) ||
+	    remap_spare_repair(&st, &sp, &v, &err))
+		return problem_err(&err);
+	return report(a, &v, "they do not take writes: move the spare to another device");
+}
+
+/* ---- dump ---- */
+
+static const char *entry_state(const struct remap_slot *s)
+{
+	if (s->entry.state == REMAP_SLOT_BAD)
+		return "bad";
+	return s->superseded ? "superseded" : "mapped";
+}
+
+static struct json_object *describe_slot(const struct remap_spare *sp, const struct remap_slot *s)
+{
+	struct json_object *o = json_object_new_object(), *lost = json_object_new_array();
+	u32 unit = sp->super.sector_size >> 9;
+	u64 first = s->entry.block * (sp->super.block_size >> 9);
+
+	put_num(o, "slot", s->slot);
+	put_num(o, "slot_sector", remap_slot_sector(&sp->layout, s->slot));
+	put_str(o, "state", entry_state(s));
+	if (s->entry.state == REMAP_SLOT_MAPPED) {
+		put_num(o, "sector", first);
+		put_num(o, "count", remap_block_sectors(&sp->super, s->entry.block));
+		for (u32 i = 0; i < 32; i++)
+			if (s->entry.lost & 1U << i)
+				json_object_array_add(lost,
+						      json_object_new_uint64(first + i * unit));
+	}
+	json_object_object_add(o, "lost", lost);
+	put_num(o, "seq", s->entry.seq);
+	return o;
+}
+
+static void put_time(struct json_object *o, const char *key, u64 seconds)
+{
+	time_t t = (time_t)seconds;
+	char text[64];
+	struct tm tm;
+
+	if (gmtime_r(&t, &tm) && strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm))
+		put_str(o, key, text);
+	else
+		put_str(o, key, NULL);
+}
+
+static struct json_object *describe_super(const struct remap_store *st,
+					  const struct remap_spare *sp)
+{
+	struct json_object *o = json_object_new_object(), *zones = json_object_new_array();
+	const struct remap_super *s = &sp->super;
+	char uuid[REMAP_UUID_STR];
+
+	remap_uuid_str(s->uuid, uuid);
+	put_str(o, "device", st->name);
+	put_num(o, "device_sectors", st->sectors);
+	put_str(o, "uuid", uuid);
+	put_str(o, "label", s->label);
+	put_num(o, "version", REMAP_VERSION);
+	put_num(o, "generation", s->generation);
+	put_time(o, "created", s->created);
+	put_num(o, "block_size", s->block_size);
+	put_num(o, "sector_size", s->sector_size);
+	put_num(o, "data_sectors", s->data_sectors);
+	put_num(o, "spare_sectors", s->spare_sectors);
+	put_num(o, "zone_sectors", sp->layout.zone_sectors);
+	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
+		struct json_object *zone = json_object_new_object();
+
+		put_num(zone, "index", z);
+		put_num(zone, "sector", sp->layout.zone_start[z]);
+		json_object_array_add(zones, zone);
+	}
+	json_object_object_add(o, "zones", zones);
+	put_num(o, "tables", sp->layout.tables);
+	put_num(o, "tables_used", s->tables_used);
+	put_num(o, "compat", s->compat);
+	put_num(o, "ro_compat", s->ro_compat);
+	put_num(o, "incompat", s->incompat);
+	put_str(o, "data_wwn", s->data_wwn);
+	put_str(o, "data_serial", s->data_serial);
+	put_str(o, "data_partuuid", s->data_partuuid);
+	put_str(o, "data_fsuuid", s->data_fsuuid);
+	put_num(o, "slots_total", sp->layout.slots);
+	return o;
+}
+
+int cmd_dump(const struct args *a)
+{
+	static const struct field fields[] = {
+		{ "device", "Device" },
+		{ "device_sectors", "Sectors now" },
+		{ "uuid", "UUID" },
+		{ "label", "Label" },
+		{ "version", "Format version" },
+		{ "generation", "Generation" },
+		{ "created", "Created" },
+		{ "block_size", "Block size" },
+		{ "sector_size", "Sector size" },
+		{ "data_sectors", "Data sectors" },
+		{ "spare_sectors", "Spare sectors" },
+		{ "zone_sectors", "Zone sectors" },
+		{ "tables", "Table blocks" },
+		{ "tables_used", "Table blocks used" },
+		{ "compat", "Compat" },
+		{ "ro_compat", "Ro-compat" },
+		{ "incompat", "Incompat" },
+		{ "data_wwn", "Data WWN" },
+		{ "data_serial", "Data serial" },
+		{ "data_partuuid", "Data partition UUID" },
+		{ "data_fsuuid", "Data file system UUID" },
+		{ "slots_total", "Slots" },
+		{ "slots_used", "Slots used" },
+		{ "slots_bad", "Slots bad" },
+		{ "lost_sectors", "Lost sectors" },
+		{ "lost_tables", "Table blocks lost" },
+	};
+	static const struct field zones[] = {
+		{ "index", "ZONE" },
+		{ "sector", "SECTOR" },
+	};
+	static const struct field columns[] = {
+		{ "slot", "SLOT" },
+		{ "slot_sector", "SLOT-SECTOR" },
+		{ "state", "STATE" },
+		{ "sector", "SECTOR" },
+		{ "count", "COUNT" },
+		{ "seq", "SEQ" },
+		{ "lost", "LOST" },
+	};
+	_cleanup_store_ struct remap_store st = { .fd = -1 };
+	_cleanup_json_ struct json_object *o = NULL;
+	struct json_object *entries;
+	struct remap_spare sp;
+	struct remap_table t;
+	struct remap_err err;
+	u32 lost_tables;
+
+	if (remap_store_open(&st, a->spare, false, &err) ||
+	    remap_spare_find(&st, a->search, &sp, &err))
+		return problem_err(&err);
+	if (remap_spare_table(&st, &sp, &t, &err)) {
+		remap_table_free(&t);
+		return problem_err(&err);
+	}
+	o = describe_super(&st, &sp);
+	put_num(o, "slots_used", t.used);
+	put_num(o, "slots_bad", t.bad);
+	put_num(o, "lost_sectors", t.lost_sectors);
+	put_num(o, "lost_tables", t.lost_tables);
+	entries = json_object_new_array();
+	for (size_t i = 0; i < t.n; i++)
+		json_object_array_add(entries, describe_slot(&sp, &t.slot[i]));
+	json_object_object_add(o, "entries", entries);
+	lost_tables = t.lost_tables;
+	remap_table_free(&t);
+
+	if (!out_json(a, o)) {
+		text_fields(o, FIELDS(fields));
+		puts("");
+		text_table(json_object_object_get(o, "zones"), FIELDS(zones));
+		if (json_object_array_length(entries))
+			puts("");
+		text_table(entries, FIELDS(columns));
+	}
+	if (lost_tables)
+		return problem("%s: %u table blocks have no valid copy "
+			       "left", a->spare, lost_tables);
+	return EXIT_GOOD;
+}
+
+/* ---- scan ---- */
+
+static void describe_use(struct json_object *o, const struct remap_dev *dev,
+			 const struct remap_super *s, const struct remap_target *list, size_t n)
+{
+	const struct remap_target *t = NULL;
+	struct remap_dev data;
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < n; i++)
+		if (list[i].spare == dev->rdev)
+			t = &list[i];
+	put_bool(o, "active", t);
+	put_str(o, "name", t ? t->name : NULL);
+	if (t)
+		remap_dev_path(t->data, path, sizeof(path));
+	else if (s && !remap_dev_find(s, dev->rdev, &data, NULL))
+		snprintf(path, sizeof(path), "%s", data.path);
+	else
+		*path = 0;
+	put_str(o, "data_device", *path ? path : NULL);
+}
+
+/* One row, or NULL if there is nothing of ours on the device. */
+static struct json_object *scan_device(const struct remap_dev *dev, bool search,
+				       const struct remap_target *list, size_t n)
+{
+	_cleanup_store_ struct remap_store st = { .fd = -1 };
+	char uuid[REMAP_UUID_STR];
+	struct json_object *o;
+	struct remap_table t;
+	struct remap_spare sp;
+	struct remap_err err;
+	int r;
+
+	if (remap_store_open(&st, dev->path, false, NULL))
+		return NULL;
+	r = remap_spare_find(&st, search, &sp, &err);
+	if (r && !remap_spare_present(&st))
+		return NULL;
+	o = json_object_new_object();
+	put_str(o, "device", dev->path);
+	if (!r) {
+		remap_uuid_str(sp.super.uuid, uuid);
+		put_str(o, "uuid", uuid);
+		put_str(o, "label", sp.super.label);
+		put_num(o, "size_sectors", sp.super.data_sectors);
+		put_num(o, "slots_total", sp.layout.slots);
+		r = remap_spare_table(&st, &sp, &t, &err);
+		if (!r)
+			put_num(o, "slots_used", t.used);
+		remap_table_free(&t);
+		describe_use(o, dev, &sp.super, list, n);
+	} else {
+		describe_use(o, dev, NULL, list, n);
+	}
+	put_str(o, "problem", r ? err.text : NULL);
+	return o;
+}
+
+int cmd_scan(const struct args *a)
+{
+	static const struct field columns[] = {
+		{ "device", "DEVICE" },
+		{ "uuid", "UUID" },
+		{ "size_sectors", "DATA-SECTORS" },
+		{ "slots_total", "SLOTS" },
+		{ "slots_used", "USED" },
+		{ "active", "ACTIVE" },
+		{ "name", "NAME" },
+		{ "data_device", "DATA" },
+		{ "label", "LABEL" },
+	};
+	_cleanup_json_ struct json_object *rows = json_object_new_array();
+	_cleanup_free_ struct remap_target *active = NULL;
+	_cleanup_free_ struct remap_dev *devs = NULL;
+	size_t n, active_n;
+	int status = EXIT_GOOD;
+	struct remap_err err;
+
+	if (remap_dev_list(&devs, &n, &err))
+		return problem_err(&err);
+	/* a kernel without device-mapper has no active ones, but may have spares */
+	if (remap_dm_list(&active, &active_n, NULL))
+		active_n = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *o = scan_device(&devs[i], a->search, active, active_n);
+		struct json_object *p;
+
+		if (!o)
+			continue;
+		json_object_array_add(rows, o);
+		if (json_object_object_get_ex(o, "problem", &p) && p)
+			status = problem("%s", json_object_get_string(p));
+	}
+	out_table(a, rows, FIELDS(columns));
+	return status;
+}

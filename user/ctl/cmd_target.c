@@ -1,0 +1,681 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The commands that work on active devices: start and stop them, ask, and tell. Decides what may
+ * be started; the words for the kernel are in user/lib/dm.c.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include "dm.h"
+#include "remapctl.h"
+#include "spare.h"
+#include "text.h"
+
+#define DEV_MAPPER	"/dev/mapper/"
+#define MAX_PARAMS	1024
+
+/* A device may also be called by its path. */
+static const char *name_of(const char *arg)
+{
+	return strncmp(arg, DEV_MAPPER, strlen(DEV_MAPPER)) ? arg : arg + strlen(DEV_MAPPER);
+}
+
+/* ---- start ---- */
+
+/*
+ * The options for the kernel, checked here so that a mistake is named before anything is done.
+ * Return: false, with the usage error told.
+ */
+static bool take_options(const struct args *a, char *words, size_t size, unsigned int *n,
+			 bool *spare_size)
+{
+	static const struct {
+		const char *key;
+		u64 max;
+	} known[] = {
+		{ "verify", 1 },
+		{ "burst", UINT32_MAX },
+		{ "window", UINT32_MAX },
+		{ "force", 1 },
+		{ "spare_size", INT64_MAX },
+	};
+	unsigned int given = 0;
+	size_t at = 0;
+
+	*words = 0;
+	*n = 0;
+	for (unsigned int i = 0; i < a->options; i++) {
+		const char *value = strchr(a->option[i], '=');
+		size_t k, len = value ? (size_t)(value - a->option[i]) : 0;
+		uint64_t number;
+
+		for (k = 0; k < 5; k++)
+			if (len == strlen(known[k].key) &&
+			    !strncmp(a->option[i], known[k].key, len))
+				break;
+		if (!value || k == 5) {
+			usage_error(a, "--option %s: not one of verify=, burst=, window=, force=, "
+				    "spare_size=", a->option[i]);
+			return false;
+		}
+		if (given & 1U << k) {
+			usage_error(a, "--option %s given twice", known[k].key);
+			return false;
+		}
+		given |= 1U << k;
+		if (!remap_parse_u64(value + 1, &number) || number > known[k].max) {
+			usage_error(a, "--option %s: not a number from 0 to %llu", a->option[i],
+				    (unsigned long long)known[k].max);
+			return false;
+		}
+		*spare_size |= k == 4;
+		at += (size_t)snprintf(words + at, size - at, " %s %" PRIu64, known[k].key, number);
+		*n += 2;
+	}
+	return true;
+}
+
+static bool check_name(const struct args *a, const char *name)
+{
+	if (remap_dm_name_ok(name))
+		return true;
+	usage_error(a, "%.140s: not a device name (letters, digits and #+-.:=@_, at most %d)", name,
+		    REMAP_DM_NAME_LEN - 1);
+	return false;
+}
+
+/* Is the name still free? */
+static int check_free_name(const char *name, struct remap_err *err)
+{
+	int r = remap_dm_exists(name, err);
+
+	if (r > 0)
+		return remap_fail(err, -EEXIST, "%s: a device of this name exists (stop it, or "
+				  "take another name)", name);
+	return r;
+}
+
+/*
+ * Is @data what was recorded? *refresh: what is recorded should become what is known now, since
+ * nothing was recorded, or by force.
+ */
+static int check_identity(const struct remap_spare *sp, const struct remap_dev *data, bool force,
+			  struct remap_identity *id, bool *refresh, struct remap_err *err)
+{
+	struct remap_identity want;
+	char was[160], is[160];
+	const char *which;
+
+	if (data->sectors != sp->super.data_sectors)
+		return remap_fail(err, -EINVAL, "%s: has %llu sectors, but the spare was formatted "
+				  "for a disk with %llu (is it the right one?)", data->path,
+				  (unsigned long long)data->sectors,
+				  (unsigned long long)sp->super.data_sectors);
+	remap_identity_from_super(&want, &sp->super);
+	remap_dev_identity(data, id);
+	remap_identity_str(&want, was, sizeof(was));
+	remap_identity_str(id, is, sizeof(is));
+	switch (remap_identity_match(&want, id, &which)) {
+	case REMAP_MATCH_NO:
+		return remap_fail(err, -EINVAL, "%s: is not the disk that the spare was formatted "
+				  "for, its %s differs: recorded %s; found "
+				  "%s", data->path, which, was, is);
+	case REMAP_MATCH_FS_DIFFERS:
+		if (!force)
+			return remap_fail(err, -EINVAL, "%s: may not be the disk that the spare "
+					  "was formatted for: recorded %s; found %s (--force takes "
+					  "it)",
+					  data->path, was, is);
+		*refresh = true;
+		return 0;
+	case REMAP_MATCH_NONE:
+		*refresh = remap_identity_empty(&want) && !remap_identity_empty(id);
+		return 0;
+	case REMAP_MATCH_YES:
+		return 0;
+	}
+	return 0;
+}
+
+static int refresh_identity(const struct remap_dev *spare, struct remap_spare *sp,
+			    const struct remap_identity *id, struct remap_err *err)
+{
+	struct remap_super next = sp->super;
+	struct remap_store st;
+	int r = remap_store_open(&st, spare->path, true, err);
+
+	if (r)
+		return r;
+	remap_identity_to_super(&next, id);
+	r = remap_spare_update(&st, sp, &next, err);
+	remap_store_close(&st);
+	return r;
+}
+
+/*
+ * mkfs leaves most of the five replicas alone. So when the first is gone and something else is
+ * there, the spare may have become somebody else's, whose data would be overwritten.
+ */
+static int check_not_reused(struct remap_store *st, const struct remap_dev *spare,
+			    const struct remap_spare *sp, struct remap_err *err)
+{
+	char what[256];
+
+	if (remap_spare_first_zone_ok(st, sp) ||
+	    remap_dev_foreign(spare, what, sizeof(what), NULL) <= 0)
+		return 0;
+	return remap_fail(err, -EEXIST, "%s: is a spare, but now carries %s (--force overwrites "
+			  "it, remapctl format begins anew)", spare->path, what);
+}
+
+static int read_spare(const struct remap_dev *spare, bool force, struct remap_spare *sp,
+		      struct remap_err *err)
+{
+	struct remap_store st;
+	int r = remap_store_open(&st, spare->path, false, err);
+
+	if (r)
+		return r;
+	r = remap_spare_find(&st, false, sp, err);
+	if (!r && sp->super.spare_sectors > st.sectors)
+		r = remap_fail(err, -ENOSPC, "%s: has %llu sectors, %llu when it was formatted "
+			       "(restore its size)", spare->path, (unsigned long long)st.sectors,
+			       (unsigned long long)sp->super.spare_sectors);
+	if (!r && !force)
+		r = check_not_reused(&st, spare, sp, err);
+	remap_store_close(&st);
+	return r;
+}
+
+/* All that is checked before anything is changed. */
+static int prepare(const struct args *a, const char *name, struct remap_dev *data,
+		   struct remap_dev *spare, struct remap_spare *sp, struct remap_identity *id,
+		   bool *refresh, struct remap_err *err)
+{
+	struct remap_target t;
+	int r = remap_dev_open(a->spare, spare, err);
+
+	if (r)
+		return r;
+	if (remap_dm_find_spare(spare->rdev, &t, NULL) == 1)
+		return remap_fail(err, -EBUSY, "%s: already active as %s (remapctl stop %s ends "
+				  "that)",
+				  a->spare, t.name, t.name);
+	r = remap_dev_free_for_use(spare, err);
+	if (!r)
+		r = read_spare(spare, a->force, sp, err);
+	if (!r)
+		r = a->data ? remap_dev_open(a->data, data, err) :
+			      remap_dev_find(&sp->super, spare->rdev, data, err);
+	if (!r)
+		r = check_pair(data, spare, err);
+	if (!r)
+		r = check_identity(sp, data, a->force, id, refresh, err);
+	if (!r && data->logical > sp->super.sector_size)
+		r = remap_fail(err, -EINVAL, "%s: has logical sectors of %u bytes, the spare was "
+			       "formatted for %u", data->path, data->logical,
+			       sp->super.sector_size);
+	if (!r)
+		r = remap_dm_ready(err);
+	if (!r)
+		r = check_free_name(name, err);
+	return r;
+}
+
+static int start(const struct args *a, struct json_object **result)
+{
+	const char *name = name_of(a->pos[0]);
+	char words[256], params[MAX_PARAMS], uuid[REMAP_UUID_STR], dm_uuid[REMAP_DM_UUID_LEN];
+	bool spare_size = false, refresh = false;
+	struct remap_dev data, spare;
+	struct remap_identity id;
+	struct remap_spare sp;
+	struct remap_err err;
+	unsigned int n;
+	int at;
+
+	if (!check_name(a, name) || !take_options(a, words, sizeof(words), &n, &spare_size))
+		return EXIT_USAGE;
+	if (prepare(a, name, &data, &spare, &sp, &id, &refresh, &err))
+		return problem_err(&err);
+	if (remap_dev_relation(&data, &spare) == REMAP_SAME_DISK)
+		warning("%s shares a disk with %s: when it dies, both do", spare.path, data.path);
+	if (refresh && refresh_identity(&spare, &sp, &id, &err))
+		return problem_err(&err);
+
+	/* the kernel looks for the metadata where they are on a spare of this size */
+	if (!spare_size && spare.sectors != sp.super.spare_sectors) {
+		size_t len = strlen(words);
+
+		snprintf(words + len, sizeof(words) - len, " spare_size %" PRIu64,
+			 sp.super.spare_sectors);
+		n += 2;
+	}
+	at = snprintf(params, sizeof(params), "%u:%u 0 %u:%u 0", major(data.rdev), minor(data.rdev),
+		      major(spare.rdev), minor(spare.rdev));
+	if (n)
+		snprintf(params + at, sizeof(params) - (size_t)at, " %u%s", n, words);
+	remap_uuid_str(sp.super.uuid, uuid);
+	snprintf(dm_uuid, sizeof(dm_uuid), REMAP_DM_UUID_PREFIX "%s", uuid);
+	if (remap_dm_create(name, dm_uuid, sp.super.data_sectors, params, &err))
+		return problem_err(&err);
+
+	if (!*result)
+		*result = json_object_new_object();
+	snprintf(params, sizeof(params), DEV_MAPPER "%s", name);
+	put_str(*result, "name", name);
+	put_str(*result, "path", params);
+	put_str(*result, "uuid", uuid);
+	put_str(*result, "data_device", data.path);
+	put_str(*result, "spare_device", spare.path);
+	return EXIT_GOOD;
+}
+
+static void out_started(const struct args *a, struct json_object *o)
+{
+	if (!out_json(a, o))
+		puts(json_object_get_string(json_object_object_get(o, "path")));
+}
+
+int cmd_start(const struct args *a)
+{
+	_cleanup_json_ struct json_object *o = NULL;
+	int status = start(a, &o);
+
+	if (status == EXIT_GOOD)
+		out_started(a, o);
+	return status;
+}
+
+int cmd_create(const struct args *a)
+{
+	_cleanup_json_ struct json_object *o = NULL;
+	bool spare_size = false;
+	int status;
+	struct remap_err err;
+	char words[256];
+	unsigned int n;
+
+	/* what start would stumble over should not cost the spare its contents */
+	if (!check_name(a, name_of(a->pos[0])) ||
+	    !take_options(a, words, sizeof(words), &n, &spare_size))
+		return EXIT_USAGE;
+	if (remap_dm_ready(&err) || check_free_name(name_of(a->pos[0]), &err))
+		return problem_err(&err);
+	status = format_spare(a, &o);
+	if (status == EXIT_GOOD)
+		status = start(a, &o);
+	if (status == EXIT_GOOD)
+		out_started(a, o);
+	return status;
+}
+
+int cmd_stop(const struct args *a)
+{
+	_cleanup_json_ struct json_object *o = json_object_new_object();
+	struct remap_target t;
+	struct remap_err err;
+
+	if (remap_dm_get(name_of(a->pos[0]), &t, &err) || remap_dm_remove(&t, &err))
+		return problem_err(&err);
+	put_str(o, "name", t.name);
+	put_bool(o, "stopped", true);
+	out_json(a, o);
+	return EXIT_GOOD;
+}
+
+/* ---- status, list ---- */
+
+static void put_device(struct json_object *o, const char *key, dev_t rdev)
+{
+	char path[PATH_MAX];
+
+	remap_dev_path(rdev, path, sizeof(path));
+	put_str(o, key, rdev ? path : NULL);
+}
+
+/*
+ * Nothing here may touch the spare, which may be dead and hang: so no label, which is only there.
+ */
+static struct json_object *describe_target(const struct remap_target *t)
+{
+	static const char *const key[REMAP_ST_WORDS] = {
+		[REMAP_ST_BLOCK_SIZE] = "block_size",
+		[REMAP_ST_SLOTS_TOTAL] = "slots_total",
+		[REMAP_ST_SLOTS_USED] = "slots_used",
+		[REMAP_ST_SLOTS_BAD] = "slots_bad",
+		[REMAP_ST_LOST_SECTORS] = "lost_sectors",
+		[REMAP_ST_REPLICAS_OK] = "replicas_ok",
+		[REMAP_ST_REPLICAS_TOTAL] = "replicas_total",
+		[REMAP_ST_RELOCATIONS] = "relocations",
+		[REMAP_ST_READS_RECOVERED] = "reads_recovered",
+		[REMAP_ST_IO_ERRORS] = "io_errors",
+		[REMAP_ST_QUEUED] = "queued",
+	};
+	struct json_object *o = json_object_new_object();
+	const size_t prefix = strlen(REMAP_DM_UUID_PREFIX);
+
+	put_str(o, "name", t->name);
+	put_str(o, "uuid",
+		strncmp(t->uuid, REMAP_DM_UUID_PREFIX, prefix) ? NULL : t->uuid + prefix);
+	put_str(o, "state", remap_state_name(t->state));
+	put_bool(o, "suspended", t->suspended);
+	put_device(o, "data_device", t->data);
+	put_device(o, "spare_device", t->spare);
+	put_num(o, "size_sectors", t->sectors);
+	for (int i = REMAP_ST_STATE + 1; i < REMAP_ST_WORDS; i++)
+		put_num(o, key[i], t->word[i]);
+	return o;
+}
+
+int cmd_status(const struct args *a)
+{
+	static const struct field columns[] = {
+		{ "name", "NAME" },
+		{ "state", "STATE" },
+		{ "data_device", "DATA" },
+		{ "spare_device", "SPARE" },
+		{ "block_size", "BLOCK" },
+		{ "slots_total", "SLOTS" },
+		{ "slots_used", "USED" },
+		{ "slots_bad", "BAD" },
+		{ "lost_sectors", "LOST" },
+		{ "replicas_ok", "REPLICAS" },
+		{ "relocations", "RELOCATED" },
+		{ "reads_recovered", "RECOVERED" },
+		{ "io_errors", "ERRORS" },
+	};
+	_cleanup_json_ struct json_object *rows = json_object_new_array();
+	_cleanup_free_ struct remap_target *list = NULL;
+	struct remap_target one;
+	struct remap_err err;
+	size_t n = 1;
+
+	if (a->positions ? remap_dm_get(name_of(a->pos[0]), &one, &err) :
+			   remap_dm_list(&list, &n, &err))
+		return problem_err(&err);
+	for (size_t i = 0; i < n; i++)
+		json_object_array_add(rows, describe_target(a->positions ? &one : &list[i]));
+	out_table(a, rows, FIELDS(columns));
+	return EXIT_GOOD;
+}
+
+struct listing {
+	struct json_object *rows;
+	u32 unit;		/* sectors of 512 bytes in a logical sector */
+};
+
+static int add_row(void *arg, u64 sector, u64 count, u64 slot, u64 lost)
+{
+	const struct listing *l = arg;
+	struct json_object *o = json_object_new_object(), *gone = json_object_new_array();
+
+	put_num(o, "sector", sector);
+	put_num(o, "count", count);
+	put_num(o, "slot", slot);
+	for (u32 i = 0; i < 32; i++)
+		if (lost & 1U << i)
+			json_object_array_add(gone, json_object_new_uint64(sector + i * l->unit));
+	json_object_object_add(o, "lost", gone);
+	json_object_array_add(l->rows, o);
+	return 0;
+}
+
+/* What a bit of lost stands for, in sectors: the device shows it as its logical sector. */
+static u32 lost_unit(const struct remap_target *t)
+{
+	char path[128];
+	uint64_t bytes;
+
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/queue/logical_block_size",
+		 major(t->rdev), minor(t->rdev));
+	return remap_read_u64(path, &bytes) || bytes < 512 ? 1 : (u32)(bytes >> 9);
+}
+
+int cmd_list(const struct args *a)
+{
+	static const struct field columns[] = {
+		{ "sector", "SECTOR" },
+		{ "count", "COUNT" },
+		{ "slot", "SLOT" },
+		{ "lost", "LOST" },
+	};
+	_cleanup_json_ struct json_object *rows = json_object_new_array();
+	struct listing l = { .rows = rows };
+	struct remap_target t;
+	struct remap_err err;
+
+	if (remap_dm_get(name_of(a->pos[0]), &t, &err))
+		return problem_err(&err);
+	l.unit = lost_unit(&t);
+	if (remap_dm_each_remap(t.name, 0, add_row, &l, &err))
+		return problem_err(&err);
+	out_table(a, rows, FIELDS(columns));
+	return EXIT_GOOD;
+}
+
+/* ---- remap, unmap ---- */
+
+struct range {
+	u64 sector, count;
+};
+
+/* Return: EXIT_GOOD, or the error that was told */
+static int parse_ranges(const struct args *a, struct range *r)
+{
+	for (unsigned int i = 0; i + 1 < a->positions; i++) {
+		const char *text = a->pos[i + 1], *plus = strchr(text, '+');
+		char first[32];
+		size_t len = plus ? (size_t)(plus - text) : strlen(text);
+
+		r[i].count = 1;
+		if (len < sizeof(first)) {
+			memcpy(first, text, len);
+			first[len] = 0;
+		}
+		if (len >= sizeof(first) || !remap_parse_u64(first, &r[i].sector) ||
+		    (plus && !remap_parse_u64(plus + 1, &r[i].count)) || !r[i].count)
+			return usage_error(a, "%.100s: not SECTOR or SECTOR+COUNT", text);
+	}
+	return EXIT_GOOD;
+}
+
+struct counting {
+	struct range range;
+	u64 blocks;
+};
+
+static int count_row(void *arg, u64 sector, u64 count, u64 slot, u64 lost)
+{
+	struct counting *c = arg;
+
+	(void)slot;
+	(void)lost;
+	if (sector >= c->range.sector + c->range.count)
+		return 1;
+	c->blocks += sector + count > c->range.sector;
+	return 0;
+}
+
+/* How many blocks of a range are on the spare? */
+static int count_remapped(const char *name, const struct range *r, u64 *blocks,
+			  struct remap_err *err)
+{
+	struct counting c = { .range = *r };
+	int ret = remap_dm_each_remap(name, r->sector, count_row, &c, err);
+
+	*blocks = c.blocks;
+	return ret < 0 ? ret : 0;
+}
+
+static int move_range(const struct args *a, const struct remap_target *t,
+				   const struct range *r, bool back, struct json_object *rows)
+{
+	struct json_object *o = json_object_new_object();
+	int status = EXIT_GOOD;
+	struct remap_err err;
+	u64 before = 0, after = 0;
+
+	json_object_array_add(rows, o);
+	put_num(o, "sector", r->sector);
+	put_num(o, "count", r->count);
+	if (count_remapped(t->name, r, &before, &err) ||
+	    remap_dm_message(t->name, NULL, &err, "%s %" PRIu64 " %" PRIu64, a->command, r->sector,
+			     r->count))
+		status = problem_err(&err);
+	/* also after an error: some blocks may have been moved */
+	if (count_remapped(t->name, r, &after, &err))
+		return status == EXIT_GOOD ? problem_err(&err) : status;
+	put_num(o, "moved", back ? before > after ? before - after : 0 :
+				   after > before ? after - before : 0);
+	put_num(o, "remapped", after);
+	if (back && after && status == EXIT_GOOD)
+		status = problem("%s: %" PRIu64 " blocks of sectors %" PRIu64 "+%" PRIu64 " stay "
+				 "on the spare, having lost sectors (write these "
+				 "first)", t->name, after,
+				 r->sector, r->count);
+	return status;
+}
+
+static int move(const struct args *a, bool back)
+{
+	static const struct field columns[] = {
+		{ "sector", "SECTOR" },
+		{ "count", "COUNT" },
+		{ "moved", "MOVED" },
+		{ "remapped", "REMAPPED" },
+	};
+	_cleanup_json_ struct json_object *o = json_object_new_object();
+	struct json_object *rows = json_object_new_array();
+	unsigned int n = a->positions - 1;
+	_cleanup_free_ struct range *range = calloc(n, sizeof(*range));
+	int status = EXIT_GOOD;
+	struct remap_target t;
+	struct remap_err err;
+
+	json_object_object_add(o, "ranges", rows);
+	if (!range)
+		return problem("out of memory");
+	status = parse_ranges(a, range);
+	if (status != EXIT_GOOD)
+		return status;
+	if (remap_dm_get(name_of(a->pos[0]), &t, &err))
+		return problem_err(&err);
+	for (unsigned int i = 0; i < n; i++)
+		if (range[i].sector >= t.sectors || range[i].count > t.sectors - range[i].sector)
+			return problem("%s: sectors %s are beyond its end (it has %" PRIu64 " "
+				       "sectors of 512 bytes)", t.name, a->pos[i + 1], t.sectors);
+	for (unsigned int i = 0; i < n; i++) {
+		int s = move_range(a, &t, &range[i], back, rows);
+
+		if (s != EXIT_GOOD)
+			status = s;
+	}
+	if (!out_json(a, o))
+		text_table(rows, FIELDS(columns));
+	return status;
+}
+
+int cmd_remap(const struct args *a)
+{
+	return move(a, false);
+}
+
+int cmd_unmap(const struct args *a)
+{
+	return move(a, true);
+}
+
+/* ---- verify, repair, reset ---- */
+
+static bool name_or_spare(const struct args *a)
+{
+	if (!a->positions == !a->spare) {
+		usage_error(a, "%s", a->spare ? "NAME and --spare exclude each other" :
+			    "NAME or --spare is missing");
+		return false;
+	}
+	if (a->search && !a->spare) {
+		usage_error(a, "--search goes with --spare only");
+		return false;
+	}
+	return true;
+}
+
+static int verify_target(const struct args *a, const char *name, const char *remedy)
+{
+	static const struct field columns[] = {
+		{ "index", "REPLICA" },
+		{ "state", "STATE" },
+	};
+	_cleanup_json_ struct json_object *o = json_object_new_object();
+	struct json_object *rows = json_object_new_array();
+	enum remap_replica_state state[REMAP_ZONES];
+	struct remap_err err;
+	unsigned int bad = 0;
+
+	json_object_object_add(o, "replicas", rows);
+	if (remap_dm_verify(name, state, &err))
+		return problem_err(&err);
+	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
+		struct json_object *row = json_object_new_object();
+
+		put_num(row, "index", z);
+		put_str(row, "state", remap_replica_state_name(state[z]));
+		json_object_array_add(rows, row);
+		bad += state[z] != REMAP_REPLICA_OK;
+	}
+	if (!out_json(a, o))
+		text_table(rows, FIELDS(columns));
+	return bad ? problem("%s: %u of %u replicas are not ok "
+			     "(%s)", name, bad, REMAP_ZONES, remedy) :
+		     EXIT_GOOD;
+}
+
+int cmd_verify(const struct args *a)
+{
+	struct remap_target t;
+	struct remap_err err;
+
+	if (!name_or_spare(a))
+		return EXIT_USAGE;
+	if (a->spare)
+		return verify_spare(a);
+	if (remap_dm_get(name_of(a->pos[0]), &t, &err))
+		return problem_err(&err);
+	return verify_target(a, t.name, "remapctl repair rewrites them");
+}
+
+int cmd_repair(const struct args *a)
+{
+	struct remap_target t;
+	struct remap_err err;
+
+	if (!name_or_spare(a))
+		return EXIT_USAGE;
+	if (a->spare)
+		return repair_spare(a);
+	if (remap_dm_get(name_of(a->pos[0]), &t, &err) ||
+	    remap_dm_message(t.name, NULL, &err, "repair"))
+		return problem_err(&err);
+	return verify_target(a, t.name, "they do not take writes: see the kernel log");
+}
+
+int cmd_reset(const struct args *a)
+{
+	_cleanup_json_ struct json_object *o = json_object_new_object();
+	struct remap_target t;
+	struct remap_err err;
+
+	if (remap_dm_get(name_of(a->pos[0]), &t, &err) ||
+	    remap_dm_message(t.name, NULL, &err, "reset") ||
+	    remap_dm_get(name_of(a->pos[0]), &t, &err))
+		return problem_err(&err);
+	put_str(o, "name", t.name);
+	put_str(o, "state", remap_state_name(t.state));
+	if (!out_json(a, o))
+		puts(json_object_get_string(json_object_object_get(o, "state")));
+	return t.state == REMAP_ACTIVE ? EXIT_GOOD :
+	       problem("%s: is still %s (see the kernel log)", t.name, remap_state_name(t.state));
+}

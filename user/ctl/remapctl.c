@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * remapctl: set up, start, watch and mend dm-remap devices. This file takes the command line
+ * apart and finds the command; what the commands do is in cmd_spare.c and cmd_target.c.
+ */
+#include <argp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "remapctl.h"
+
+#ifndef DM_REMAP_VERSION
+#define DM_REMAP_VERSION "unknown"
+#endif
+
+const char *argp_program_version = "remapctl " DM_REMAP_VERSION;
+
+enum {
+	OPT_DATA	= 1 << 0,
+	OPT_SPARE	= 1 << 1,
+	OPT_BLOCK_SIZE	= 1 << 2,
+	OPT_LABEL	= 1 << 3,
+	OPT_OPTION	= 1 << 4,
+	OPT_FORCE	= 1 << 5,
+	OPT_SEARCH	= 1 << 6,
+	OPT_JSON	= 1 << 7,
+};
+
+static const struct {
+	unsigned int bit;
+	struct argp_option o;
+} known[] = {
+	{ OPT_DATA, { "data", 'd', "DEV", 0, "The disk to be protected; its contents stay", 0 } },
+	{ OPT_SPARE, { "spare", 's', "DEV", 0, "The device that takes the place of bad "
+	"blocks", 0 } },
+	{ OPT_BLOCK_SIZE, { "block-size", 'b', "BYTES", 0,
+		"Unit of remapping, a power of two from 512 to 16K (default: 4K, or the physical "
+		"block size of the data device if that is larger)", 0 } },
+	{ OPT_LABEL, { "label", 'L', "LABEL", 0, "Name to know the spare by, up to 31 bytes", 0 } },
+	{ OPT_OPTION, { "option", 'o', "KEY=VALUE", 0,
+		"Option for the kernel: verify=0|1, burst=N, window=SECONDS, force=0|1, "
+		"spare_size=SECTORS; may be given several times", 0 } },
+	{ OPT_FORCE, { "force", 'f', NULL, 0, "Go on where something was found on the "
+	"device", 0 } },
+	{ OPT_SEARCH, { "search", 'S', NULL, 0,
+		"Search the whole device for metadata (slow; for a device whose size has "
+		"changed)", 0 } },
+	{ OPT_JSON, { "json", 'j', NULL, 0, "Print JSON", 0 } },
+};
+
+#define OPTIONS (sizeof(known) / sizeof(known[0]))
+#define ANY 0xffffU
+
+static const struct command {
+	const char *name;
+	command_fn *run;
+	unsigned int options;		/* that it takes, --json aside */
+	unsigned int required;
+	unsigned int min_pos, max_pos;
+	const char *args;
+	const char *doc;
+} commands[] = {
+	{ "format", cmd_format, OPT_DATA | OPT_SPARE | OPT_BLOCK_SIZE | OPT_LABEL | OPT_FORCE,
+	  OPT_DATA | OPT_SPARE, 0, 0, "--data DEV --spare DEV",
+	  "Make a device the spare of a disk. The disk is not written to." },
+	{ "start", cmd_start, OPT_DATA | OPT_SPARE | OPT_OPTION | OPT_FORCE, OPT_SPARE, 1, 1,
+	  "NAME --spare DEV",
+	  "Start the device NAME. Its disk is found by what format has recorded." },
+	{ "create", cmd_create, OPT_DATA | OPT_SPARE | OPT_BLOCK_SIZE | OPT_LABEL | OPT_OPTION |
+	  OPT_FORCE, OPT_DATA | OPT_SPARE, 1, 1, "NAME --data DEV --spare DEV",
+	  "Format a spare, then start the device NAME." },
+	{ "stop", cmd_stop, 0, 0, 1, 1, "NAME", "Stop a device." },
+	{ "status", cmd_status, 0, 0, 0, 1, "[NAME]", "Show how all devices are, or one." },
+	{ "list", cmd_list, 0, 0, 1, 1, "NAME", "List the remapped blocks." },
+	{ "remap", cmd_remap, 0, 0, 2, ANY, "NAME SECTOR[+COUNT]...",
+	  "Move the blocks that these sectors (of 512 bytes) touch to the spare." },
+	{ "unmap", cmd_unmap, 0, 0, 2, ANY, "NAME SECTOR[+COUNT]...",
+	  "Move the blocks that these sectors (of 512 bytes) touch back to the disk." },
+	{ "verify", cmd_verify, OPT_SPARE | OPT_SEARCH, 0, 0, 1, "NAME\n--spare DEV",
+	  "Check the five replicas of the metadata." },
+	{ "repair", cmd_repair, OPT_SPARE | OPT_SEARCH, 0, 0, 1, "NAME\n--spare DEV",
+	  "Rewrite replicas that are not as they should be." },
+	{ "dump", cmd_dump, OPT_SPARE | OPT_SEARCH, OPT_SPARE, 0, 0, "--spare DEV",
+	  "Show all that is recorded on a spare." },
+	{ "scan", cmd_scan, OPT_SEARCH, 0, 0, 0, "", "Find the spares of this machine." },
+	{ "reset", cmd_reset, 0, 0, 1, 1, "NAME",
+	  "Let a device that has stopped remapping (paused, failed) go on." },
+};
+
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+struct parse {
+	const struct command *command;
+	struct args args;
+	unsigned int given;
+};
+
+static unsigned int bit_of(int key)
+{
+	for (size_t i = 0; i < OPTIONS; i++)
+		if (known[i].o.key == key)
+			return known[i].bit;
+	return 0;
+}
+
+static const char *name_of(unsigned int bit)
+{
+	for (size_t i = 0; i < OPTIONS; i++)
+		if (known[i].bit == bit)
+			return known[i].o.name;
+	return "";
+}
+
+static void take_value(struct parse *p, unsigned int bit, const char *value)
+{
+	struct args *a = &p->args;
+
+	switch (bit) {
+	case OPT_DATA:
+		a->data = value;
+		break;
+	case OPT_SPARE:
+		a->spare = value;
+		break;
+	case OPT_BLOCK_SIZE:
+		a->block_size = value;
+		break;
+	case OPT_LABEL:
+		a->label = value;
+		break;
+	case OPT_OPTION:
+		a->option[a->options++] = value;
+		break;
+	case OPT_FORCE:
+		a->force = true;
+		break;
+	case OPT_SEARCH:
+		a->search = true;
+		break;
+	case OPT_JSON:
+		a->json = true;
+		break;
+	}
+}
+
+static error_t parse_key(int key, char *value, struct argp_state *state)
+{
+	struct parse *p = state->input;
+	unsigned int bit = bit_of(key);
+
+	if (bit) {
+		if (p->given & bit & ~(unsigned int)OPT_OPTION)
+			exit(usage_error(&p->args, "--%s given twice", name_of(bit)));
+		if (value && !*value && bit != OPT_LABEL)
+			exit(usage_error(&p->args, "--%s: empty", name_of(bit)));
+		p->given |= bit;
+		take_value(p, bit, value);
+		return 0;
+	}
+	if (key != ARGP_KEY_ARG)
+		return ARGP_ERR_UNKNOWN;
+	if (p->args.positions == p->command->max_pos)
+		exit(usage_error(&p->args, "%s: %s", value, p->command->max_pos ?
+				 "one argument too many" : "this command takes no arguments"));
+	p->args.pos[p->args.positions++] = value;
+	return 0;
+}
+
+static void check(struct parse *p)
+{
+	unsigned int missing = p->command->required & ~p->given;
+
+	if (p->args.positions < p->command->min_pos)
+		exit(usage_error(&p->args, "%s is missing", p->args.positions ? "SECTOR" : "NAME"));
+	if (missing)
+		exit(usage_error(&p->args, "--%s is missing", name_of(missing & -missing)));
+}
+
+static int run(const struct command *c, int argc, char **argv)
+{
+	struct argp_option options[OPTIONS + 1] = { { 0 } };
+	struct parse p = { .command = c };
+	struct argp argp = {
+		.options = options, .parser = parse_key, .args_doc = c->args, .doc = c->doc,
+	};
+	char name[64];
+	size_t n = 0;
+	int status;
+
+	for (size_t i = 0; i < OPTIONS; i++)
+		if ((c->options | OPT_JSON) & known[i].bit)
+			options[n++] = known[i].o;
+	/* argp calls the program what its first argument says */
+	snprintf(name, sizeof(name), "remapctl %s", c->name);
+	argv[0] = name;
+	p.args.command = c->name;
+	p.args.option = calloc((size_t)argc, sizeof(*p.args.option));
+	p.args.pos = calloc((size_t)argc, sizeof(*p.args.pos));
+	if (!p.args.option || !p.args.pos)
+		return problem("out of memory");
+	argp_parse(&argp, argc, argv, 0, NULL, &p);
+	check(&p);
+	status = c->run(&p.args);
+	free(p.args.option);
+	free(p.args.pos);
+	return status;
+}
+
+static void help(void)
+{
+	puts("Usage: remapctl COMMAND [ARGUMENT...]\n"
+	     "Set up, start, watch and mend dm-remap devices: disks whose bad blocks are moved\n"
+	     "to a spare device.\n");
+	for (size_t i = 0; i < COMMANDS; i++) {
+		char args[64];
+
+		snprintf(args, sizeof(args), "%s", commands[i].args);
+		for (char *p = args; *p; p++)
+			if (*p == '\n')
+				*p = '|';	/* argp wants alternatives on lines of their own */
+		printf("  %s %s\n      %s\n", commands[i].name, args, commands[i].doc);
+	}
+	puts("\n"
+	     "  remapctl COMMAND --help   What a command takes\n"
+	     "  remapctl --version        Print the version\n\n"
+	     "All commands take --json. Exit status: 0 good, 1 a problem was found or the\n"
+	     "command failed, 2 wrong usage.");
+}
+
+int main(int argc, char **argv)
+{
+	int status = EXIT_GOOD;
+	const char *word = argc > 1 ? argv[1] : NULL;
+	size_t i;
+
+	argp_err_exit_status = EXIT_USAGE;
+	if (!word)
+		return usage_error(NULL, "a command is missing");
+	if (!strcmp(word, "--help") || !strcmp(word, "-?") || !strcmp(word, "-h")) {
+		help();
+	} else if (!strcmp(word, "--version") || !strcmp(word, "-V")) {
+		puts(argp_program_version);
+	} else {
+		for (i = 0; i < COMMANDS && strcmp(commands[i].name, word); i++)
+			;
+		if (i == COMMANDS)
+			return usage_error(NULL, "%s: no such %s", word,
+					   *word == '-' ? "option" : "command");
+		status = run(&commands[i], argc - 1, argv + 1);
+	}
+	/* what did not get out must not look like success */
+	if (fflush(stdout) || ferror(stdout))
+		return problem("cannot write the output");
+	return status;
+}

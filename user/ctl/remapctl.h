@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the parts of remapctl share: the arguments of a command, and the one way to the outside.
+ *
+ * A command builds its result as JSON and hands it to an out_ function, which prints it as it is
+ * or as text made from it; so the two never say different things. Errors go to stderr, one line.
+ */
+#ifndef REMAPCTL_H
+#define REMAPCTL_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "device.h"
+#include "err.h"
+
+/* What commands return, and remapctl exits with. */
+enum exit_status {
+	EXIT_GOOD	= 0,
+	EXIT_PROBLEM	= 1,	/* a problem was found, or what was asked for failed */
+	EXIT_USAGE	= 2,
+};
+
+struct args {
+	const char *command;
+	const char *data;
+	const char *spare;
+	const char *block_size;
+	const char *label;
+	const char **option;		/* key=value */
+	unsigned int options;
+	bool force;
+	bool search;
+	bool json;
+	char **pos;			/* NAME, then SECTOR[+COUNT]... */
+	unsigned int positions;
+};
+
+typedef int command_fn(const struct args *a);
+
+/* cmd_spare.c: what works on a spare, active or not */
+command_fn cmd_format, cmd_dump, cmd_scan;
+int verify_spare(const struct args *a);
+int repair_spare(const struct args *a);
+
+/* cmd_target.c: what works on an active device */
+command_fn cmd_start, cmd_create, cmd_stop, cmd_status, cmd_list, cmd_remap, cmd_unmap, cmd_verify,
+	   cmd_repair, cmd_reset;
+
+/** format_spare() - check all, then format. @result: what was made, for output */
+int format_spare(const struct args *a, struct json_object **result);
+
+/** check_pair() - may the two be used together? Says what is wrong, or warns */
+int check_pair(const struct remap_dev *data, const struct remap_dev *spare, struct remap_err *err);
+
+/* ---- output.c ---- */
+
+/** usage_error() - one line to stderr. Return: EXIT_USAGE */
+int usage_error(const struct args *a, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/** problem() - one line to stderr. Return: EXIT_PROBLEM */
+int problem(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+int problem_err(const struct remap_err *err);
+void warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+void put_str(struct json_object *o, const char *key, const char *value);	/* NULL: null */
+void put_num(struct json_object *o, const char *key, uint64_t value);
+void put_bool(struct json_object *o, const char *key, bool value);
+
+/* A JSON key and what it is called in text; a row or column whose key is absent is left out. */
+struct field {
+	const char *key;
+	const char *title;
+};
+
+/** out_table() - an array of objects: as columns under titles; nothing for an empty array */
+void out_table(const struct args *a, struct json_object *array, const struct field *f, size_t n);
+
+/** text_table() - the same, as text in any case */
+void text_table(struct json_object *array, const struct field *f, size_t n);
+
+/** text_fields() - an object, one line for each field */
+void text_fields(struct json_object *o, const struct field *f, size_t n);
+
+/** out_json() - print the JSON. Return: false, having done nothing, if text is wanted */
+bool out_json(const struct args *a, struct json_object *o);
+
+#define FIELDS(f)	(f), sizeof(f) / sizeof((f)[0])
+
+static inline void cleanup_json(struct json_object **o)
+{
+	json_object_put(*o);
+}
+
+#define _cleanup_json_	__attribute__((cleanup(cleanup_json)))
+
+#endif

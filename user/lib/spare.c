@@ -1,0 +1,792 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The metadata on a spare device, from user space; see spare.h.
+ *
+ * Reads go around the page cache (O_DIRECT), because an active target writes behind its back. A
+ * read that fails is repeated in units of 4 KiB, so that one bad sector costs one metadata block
+ * of one replica and not its neighbours.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "spare.h"
+#include "text.h"
+
+#define MD_SECTORS	(REMAP_MD_BLOCK >> 9)
+#define PAIR		(2 * REMAP_MD_BLOCK)		/* both copies of one metadata block */
+#define CHUNK_TABLES	64				/* read at once from each zone: 512 KiB */
+#define SEARCH_BYTES	(1U << 20)
+
+/* ---- the store ---- */
+
+int remap_store_open(struct remap_store *st, const char *path, bool write, struct remap_err *err)
+{
+	int flags = (write ? O_RDWR : O_RDONLY) | O_CLOEXEC;
+	struct stat sb;
+	u64 bytes;
+
+	memset(st, 0, sizeof(*st));
+	st->fd = -1;
+	st->writable = write;
+	snprintf(st->name, sizeof(st->name), "%s", path);
+	if (stat(path, &sb))
+		return remap_fail_errno(err, -errno, "%s", path);
+	if (S_ISBLK(sb.st_mode) && write)
+		flags |= O_EXCL;
+	st->fd = open(path, flags | O_DIRECT);
+	if (st->fd < 0 && errno == EINVAL && S_ISREG(sb.st_mode))
+		st->fd = open(path, flags);	/* tmpfs of older kernels has no O_DIRECT */
+	if (st->fd < 0 && errno == EBUSY)
+		return remap_fail(err, -EBUSY,
+				  "%s: in use (remapctl status names active spares)", path);
+	if (st->fd < 0)
+		return remap_fail_errno(err, -errno, "%s", path);
+	if (S_ISREG(sb.st_mode)) {
+		bytes = (u64)sb.st_size;
+	} else if (ioctl(st->fd, BLKGETSIZE64, &bytes)) {
+		int r = errno == ENOTTY ? -ENOTBLK : -errno;
+
+		remap_store_close(st);
+		return remap_fail_errno(err, r, "%s", path);
+	}
+	st->sectors = bytes >> 9;
+	return 0;
+}
+
+void remap_store_close(struct remap_store *st)
+{
+	if (st->fd >= 0)
+		close(st->fd);
+	st->fd = -1;
+}
+
+static void *buffer_alloc(size_t bytes)
+{
+	void *p;
+
+	return posix_memalign(&p, REMAP_MD_BLOCK, bytes) ? NULL : memset(p, 0, bytes);
+}
+
+/* All of it or an error; what is beyond the end of the device cannot be read. */
+static int store_read(const struct remap_store *st, u64 sector, void *buf, size_t bytes)
+{
+	size_t done = 0;
+
+	while (done < bytes) {
+		ssize_t n = pread(st->fd, (char *)buf + done, bytes - done,
+				  (off_t)(sector << 9) + (off_t)done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -EIO;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+static int store_write(const struct remap_store *st, u64 sector, const void *buf, size_t bytes)
+{
+	size_t done = 0;
+
+	if (sector + (bytes >> 9) > st->sectors)
+		return -ENOSPC;	/* a regular file would grow instead */
+	while (done < bytes) {
+		ssize_t n = pwrite(st->fd, (const char *)buf + done, bytes - done,
+				   (off_t)(sector << 9) + (off_t)done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -EIO;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+/* For a block device this also flushes the cache of the disk itself. */
+static int store_flush(const struct remap_store *st, struct remap_err *err)
+{
+	if (fsync(st->fd))
+		return remap_fail_errno(err, -errno, "%s: cannot flush", st->name);
+	return 0;
+}
+
+/* ---- finding the superblock ---- */
+
+struct candidates {
+	struct remap_super *s;		/* valid ones */
+	unsigned int n, room;
+	struct remap_super *unknown;	/* of the newest generation with unknown features */
+	enum remap_check worst;
+	bool unreadable;
+};
+
+static void candidates_free(struct candidates *c)
+{
+	free(c->s);
+	free(c->unknown);
+}
+
+static int candidate_add(struct candidates *c, const void *block, u64 sector)
+{
+	struct remap_layout l;
+	enum remap_check found;
+
+	if (c->n == c->room) {
+		unsigned int room = c->room ? 2 * c->room : 16;
+		struct remap_super *s = realloc(c->s, room * sizeof(*s));
+
+		if (!s)
+			return -ENOMEM;
+		c->s = s;
+		c->room = room;
+	}
+	found = remap_super_decode(block, sector, &c->s[c->n], &l);
+	if (found == REMAP_VALID) {
+		c->n++;
+		return 0;
+	}
+	/* a whole one of another place is that of a partition, or within a block that was moved */
+	if (found > c->worst && found != REMAP_MISPLACED)
+		c->worst = found;
+	if (found == REMAP_BAD_FEATURE &&
+	    (!c->unknown || c->unknown->generation < c->s[c->n].generation)) {
+		free(c->unknown);
+		c->unknown = malloc(sizeof(*c->unknown));
+		if (!c->unknown)
+			return -ENOMEM;
+		*c->unknown = c->s[c->n];
+	}
+	return 0;
+}
+
+/* Look at both copies at one place. */
+static int look_at(const struct remap_store *st, u64 sector, void *buf, struct candidates *c)
+{
+	for (unsigned int copy = 0; copy < 2; copy++) {
+		u64 at = sector + copy * MD_SECTORS;
+		int r;
+
+		if (at + MD_SECTORS > st->sectors)
+			continue;
+		if (store_read(st, at, buf, REMAP_MD_BLOCK)) {
+			c->unreadable = true;
+			continue;
+		}
+		r = candidate_add(c, buf, at);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int search_all(const struct remap_store *st, struct candidates *c)
+{
+	_cleanup_free_ char *buf = buffer_alloc(SEARCH_BYTES);
+	u64 sector, end = st->sectors & ~(u64)(MD_SECTORS - 1);
+
+	if (!buf)
+		return -ENOMEM;
+	for (sector = 0; sector < end; sector += SEARCH_BYTES >> 9) {
+		u64 left = (end - sector) << 9;
+		size_t bytes = left < SEARCH_BYTES ? (size_t)left : SEARCH_BYTES;
+		bool whole = !store_read(st, sector, buf, bytes);
+
+		for (size_t at = 0; at < bytes; at += REMAP_ZONE_ALIGN) {
+			for (size_t b = at; b < at + PAIR && b < bytes; b += REMAP_MD_BLOCK) {
+				int r;
+
+				if (!whole && store_read(st, sector + (b >> 9), buf + b,
+							 REMAP_MD_BLOCK))
+					continue;
+				r = candidate_add(c, buf + b, sector + (b >> 9));
+				if (r)
+					return r;
+			}
+		}
+	}
+	return 0;
+}
+
+static int none_found(const struct remap_store *st, const struct candidates *c,
+		      struct remap_err *err)
+{
+	switch (c->worst) {
+	case REMAP_BAD_FEATURE:
+		return remap_fail(err, -EOPNOTSUPP, "%s: uses features that this version does not "
+				  "know (use a newer dm-remap)", st->name);
+	case REMAP_BAD_VERSION:
+		return remap_fail(err, -EOPNOTSUPP, "%s: has a format version that this version "
+				  "does not know (use a newer dm-remap)", st->name);
+	case REMAP_BLANK:
+		if (c->unreadable)
+			return remap_fail(err, -EIO, "%s: cannot be read where a spare has its "
+					  "metadata (see the kernel log)", st->name);
+		return remap_fail(err, -ENODATA, "%s: not a dm-remap spare (remapctl format makes "
+				  "it one; --search finds metadata after a change of "
+				  "size)", st->name);
+	default:
+		return remap_fail(err, -ENODATA, "%s: has dm-remap superblocks, but none is valid: "
+				  "%s (--search looks in more places)", st->name,
+				  remap_check_str(c->worst));
+	}
+}
+
+static int pick(struct remap_store *st, struct candidates *c, struct remap_spare *sp, void *buf,
+		struct remap_err *err)
+{
+	int best = remap_super_choose(c->s, c->n);
+	unsigned int first = c->n;
+	int r;
+
+	if (best == -ENODATA)
+		return none_found(st, c, err);
+	if (best < 0)
+		return remap_fail(err, best, "%s: superblocks of two formats, equally many (format "
+				  "it anew, or wipe those of the wrong one)", st->name);
+	sp->super = c->s[best];
+	r = remap_layout_compute(&sp->layout, sp->super.spare_sectors, sp->super.block_size);
+	if (r)
+		return remap_fail(err, -EUCLEAN, "%s: impossible layout", st->name);
+
+	/* On a spare that has grown the zones are elsewhere than its size suggests. */
+	for (int z = 0; z < REMAP_ZONES; z++) {
+		r = look_at(st, sp->layout.zone_start[z], buf, c);
+		if (r)
+			return remap_fail_errno(err, r, "%s", st->name);
+	}
+	for (unsigned int i = first; i < c->n; i++)
+		if (remap_super_same_shape(&c->s[i], &sp->super) &&
+		    c->s[i].generation > sp->super.generation)
+			sp->super = c->s[i];
+
+	/* An older generation from before the feature is no way around it. */
+	if (c->unknown && c->unknown->generation > sp->super.generation &&
+	    !memcmp(c->unknown->uuid, sp->super.uuid, sizeof(sp->super.uuid)))
+		return remap_fail(err, -EOPNOTSUPP, "%s: uses features that this version does not "
+				  "know (incompat 0x%llx; use a newer dm-remap)", st->name,
+				  (unsigned long long)c->unknown->incompat);
+	return 0;
+}
+
+int remap_spare_find(struct remap_store *st, bool search, struct remap_spare *sp,
+		     struct remap_err *err)
+{
+	_cleanup_free_ void *buf = buffer_alloc(REMAP_MD_BLOCK);
+	struct candidates c = { .worst = REMAP_BLANK };
+	u64 place[REMAP_SUPER_PLACES];
+	int r = buf ? 0 : -ENOMEM;
+
+	if (search && !r) {
+		r = search_all(st, &c);
+	} else {
+		unsigned int n = remap_super_places(st->sectors, place);
+
+		for (unsigned int i = 0; i < n && !r; i++)
+			r = look_at(st, place[i], buf, &c);
+	}
+	if (r)
+		remap_fail_errno(err, r, "%s", st->name);
+	else
+		r = pick(st, &c, sp, buf, err);
+	candidates_free(&c);
+	return r;
+}
+
+bool remap_spare_present(struct remap_store *st)
+{
+	_cleanup_free_ void *buf = buffer_alloc(REMAP_MD_BLOCK);
+	struct candidates c = { .worst = REMAP_BLANK };
+	u64 place[REMAP_SUPER_PLACES];
+	unsigned int n = remap_super_places(st->sectors, place);
+	bool present;
+
+	for (unsigned int i = 0; buf && i < n; i++)
+		if (look_at(st, place[i], buf, &c))
+			break;
+	present = c.n || c.worst != REMAP_BLANK;
+	candidates_free(&c);
+	return present;
+}
+
+/* ---- all copies of all metadata ---- */
+
+/* Both copies of a run of metadata blocks, of all zones. */
+struct chunk {
+	u8 *data[REMAP_ZONES];
+	bool bad[REMAP_ZONES][2 * CHUNK_TABLES];	/* 4 KiB blocks that could not be read */
+};
+
+static void chunk_free(struct chunk *c)
+{
+	for (int z = 0; z < REMAP_ZONES; z++)
+		free(c->data[z]);
+	free(c);
+}
+
+static struct chunk *chunk_alloc(void)
+{
+	struct chunk *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	for (int z = 0; z < REMAP_ZONES; z++) {
+		c->data[z] = buffer_alloc(CHUNK_TABLES * PAIR);
+		if (!c->data[z]) {
+			chunk_free(c);
+			return NULL;
+		}
+	}
+	return c;
+}
+
+static void chunk_read(const struct remap_store *st, struct chunk *c, unsigned int zone, u64 sector,
+		       unsigned int blocks)
+{
+	bool whole = !store_read(st, sector, c->data[zone], (size_t)blocks * REMAP_MD_BLOCK);
+
+	for (unsigned int b = 0; b < blocks; b++)
+		c->bad[zone][b] = !whole && store_read(st, sector + (u64)b * MD_SECTORS,
+						       c->data[zone] + (size_t)b * REMAP_MD_BLOCK,
+						       REMAP_MD_BLOCK);
+}
+
+/* The generation of a valid copy that is where it belongs; 0 for anything else. */
+static u64 generation_of(const struct remap_spare *sp, const u8 *block, u32 index,
+			 unsigned int zone, unsigned int copy)
+{
+	u64 g;
+
+	if (index == REMAP_SUPER_INDEX) {
+		struct remap_super s;
+		struct remap_layout l;
+		u64 sector = remap_super_sector(&sp->layout, zone, copy);
+
+		if (remap_super_decode(block, sector, &s, &l) ||
+		    memcmp(s.uuid, sp->super.uuid, sizeof(s.uuid)))
+			return 0;
+		return s.generation;
+	}
+	if (remap_table_check(block, &sp->super, &sp->layout, index, &g) || (g & 1) != copy)
+		return 0;
+	return g;
+}
+
+/* Look at block @at of the chunk in all zones. The states follow judge_*() in kernel/meta.c. */
+static void judge(const struct remap_spare *sp, const struct chunk *c, unsigned int at,
+		  struct remap_found *f)
+{
+	const void *all[2 * REMAP_ZONES];
+	u64 g[REMAP_ZONES][2];
+	unsigned int z, copy;
+	int best;
+
+	f->newest = NULL;
+	f->generation = 0;
+	for (z = 0; z < REMAP_ZONES; z++) {
+		for (copy = 0; copy < 2; copy++) {
+			unsigned int b = 2 * at + copy;
+			const u8 *block = c->data[z] + (size_t)b * REMAP_MD_BLOCK;
+
+			all[2 * z + copy] = c->bad[z][b] ? NULL : block;
+			g[z][copy] = c->bad[z][b] ? 0 : generation_of(sp, block, f->index, z, copy);
+			if (g[z][copy] > f->generation) {
+				f->generation = g[z][copy];
+				f->newest = block;
+			}
+		}
+	}
+	/* copies of one generation may differ: which counts is not for us to say */
+	best = f->index == REMAP_SUPER_INDEX ? -ENODATA :
+	       remap_table_choose(all, &sp->super, &sp->layout, f->index);
+	if (best >= 0)
+		f->newest = all[best];
+
+	for (z = 0; z < REMAP_ZONES; z++) {
+		unsigned int b = 2 * at + (f->generation & 1);
+		const u8 *block = c->data[z] + (size_t)b * REMAP_MD_BLOCK;
+
+		if (!f->newest)
+			f->state[z] = c->bad[z][2 * at] || c->bad[z][2 * at + 1] ?
+				      REMAP_REPLICA_UNREADABLE : REMAP_REPLICA_CORRUPT;
+		else if (c->bad[z][b])
+			f->state[z] = REMAP_REPLICA_UNREADABLE;
+		else if (!memcmp(block, f->newest, REMAP_MD_BLOCK))
+			f->state[z] = REMAP_REPLICA_OK;
+		else if ((g[z][0] && g[z][0] < f->generation) ||
+			 (g[z][1] && g[z][1] < f->generation))
+			f->state[z] = REMAP_REPLICA_STALE;
+		else
+			f->state[z] = REMAP_REPLICA_CORRUPT;
+	}
+}
+
+int remap_spare_walk(struct remap_store *st, const struct remap_spare *sp, remap_visit_fn *visit,
+		     void *arg, struct remap_err *err)
+{
+	struct chunk *c = chunk_alloc();
+	struct remap_found f = { .index = REMAP_SUPER_INDEX };
+	unsigned int z;
+	int r;
+
+	if (!c)
+		return remap_fail_errno(err, -ENOMEM, "%s", st->name);
+	for (z = 0; z < REMAP_ZONES; z++)
+		chunk_read(st, c, z, remap_super_sector(&sp->layout, z, 0), 2);
+	judge(sp, c, 0, &f);
+	r = visit(arg, &f, err);
+
+	for (u32 first = 0; first < sp->super.tables_used && !r; first += CHUNK_TABLES) {
+		u32 left = sp->super.tables_used - first;
+		u32 n = left < CHUNK_TABLES ? left : CHUNK_TABLES;
+
+		for (z = 0; z < REMAP_ZONES; z++)
+			chunk_read(st, c, z, remap_table_sector(&sp->layout, z, first, 0), 2 * n);
+		for (u32 i = 0; i < n && !r; i++) {
+			f.index = first + i;
+			judge(sp, c, i, &f);
+			r = visit(arg, &f, err);
+		}
+	}
+	chunk_free(c);
+	return r;
+}
+
+#define WALK_DONE	1
+
+static int look_at_first_zone(void *arg, const struct remap_found *f, struct remap_err *err)
+{
+	(void)err;
+	*(bool *)arg = f->state[0] == REMAP_REPLICA_OK;
+	return WALK_DONE;	/* the superblock comes first */
+}
+
+bool remap_spare_first_zone_ok(struct remap_store *st, const struct remap_spare *sp)
+{
+	bool ok = false;
+
+	return remap_spare_walk(st, sp, look_at_first_zone, &ok, NULL) == WALK_DONE && ok;
+}
+
+/* ---- verify and repair ---- */
+
+static int note(void *arg, const struct remap_found *f, struct remap_err *err)
+{
+	struct remap_verdict *v = arg;
+
+	(void)err;
+	for (int z = 0; z < REMAP_ZONES; z++) {
+		if (f->state[z] == REMAP_REPLICA_OK)
+			continue;
+		v->ok = false;
+		v->bad_blocks[z]++;
+		if (f->state[z] > v->state[z])
+			v->state[z] = f->state[z];
+	}
+	if (!f->newest && !v->lost_tables++)
+		v->first_lost = f->index;
+	return 0;
+}
+
+int remap_spare_verify(struct remap_store *st, const struct remap_spare *sp,
+		       struct remap_verdict *v, struct remap_err *err)
+{
+	memset(v, 0, sizeof(*v));
+	v->ok = true;
+	return remap_spare_walk(st, sp, note, v, err);
+}
+
+static int writable(const struct remap_store *st, const struct remap_spare *sp,
+		    struct remap_err *err)
+{
+	if (sp->super.ro_compat & ~REMAP_RO_COMPAT_KNOWN)
+		return remap_fail(err, -EROFS, "%s: uses features that forbid this version to "
+				  "write (use a newer dm-remap)", st->name);
+	if (sp->super.spare_sectors > st->sectors)
+		return remap_fail(err, -ENOSPC, "%s: is smaller than when it was formatted, %llu "
+				  "sectors instead of %llu (restore its size)", st->name,
+				  (unsigned long long)st->sectors,
+				  (unsigned long long)sp->super.spare_sectors);
+	return 0;
+}
+
+struct mending {
+	struct remap_store *st;
+	const struct remap_spare *sp;
+	u8 *image;
+};
+
+/*
+ * Only the place of the newest generation is written, and only where it does not already hold it:
+ * a valid copy is never touched, whatever happens on the way.
+ */
+static int mend(void *arg, const struct remap_found *f, struct remap_err *err)
+{
+	const struct mending *m = arg;
+	const struct remap_layout *l = &m->sp->layout;
+
+	(void)err;
+	if (!f->newest)
+		return 0;
+	memcpy(m->image, f->newest, REMAP_MD_BLOCK);
+	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
+		u64 sector = f->index == REMAP_SUPER_INDEX ?
+			     remap_super_sector(l, z, f->generation) :
+			     remap_table_sector(l, z, f->index, f->generation);
+
+		/* a write that fails shows in the verdict afterwards; the others go on */
+		if (f->state[z] != REMAP_REPLICA_OK)
+			(void)!store_write(m->st, sector, m->image, REMAP_MD_BLOCK);
+	}
+	return 0;
+}
+
+int remap_spare_repair(struct remap_store *st, const struct remap_spare *sp,
+		       struct remap_verdict *v, struct remap_err *err)
+{
+	_cleanup_free_ u8 *image = buffer_alloc(REMAP_MD_BLOCK);
+	struct mending m = { .st = st, .sp = sp, .image = image };
+	int r = writable(st, sp, err);
+
+	if (r)
+		return r;
+	if (!image)
+		return remap_fail_errno(err, -ENOMEM, "%s", st->name);
+	r = remap_spare_walk(st, sp, mend, &m, err);
+	if (!r)
+		r = store_flush(st, err);
+	if (!r)
+		r = remap_spare_verify(st, sp, v, err);
+	return r;
+}
+
+/* ---- format, update ---- */
+
+/* Zeroes over both copies of every superblock that could be found on a device of this size. */
+static int wipe_supers(struct remap_store *st, const struct remap_layout *l, struct remap_err *err)
+{
+	_cleanup_free_ void *zero = buffer_alloc(PAIR);
+	u64 place[REMAP_SUPER_PLACES + REMAP_ZONES];
+	unsigned int n = remap_super_places(st->sectors, place);
+	int r;
+
+	if (!zero)
+		return remap_fail_errno(err, -ENOMEM, "%s", st->name);
+	/* these are among the above already; should that ever change, it must not be here */
+	for (unsigned int z = 0; z < REMAP_ZONES; z++)
+		place[n++] = l->zone_start[z];
+	for (unsigned int i = 0; i < n; i++) {
+		r = store_write(st, place[i], zero, PAIR);
+		if (r)
+			return remap_fail_errno(err, r, "%s: cannot write at sector %llu", st->name,
+						(unsigned long long)place[i]);
+	}
+	return store_flush(st, err);
+}
+
+int remap_spare_format(struct remap_store *st, const struct remap_super *super,
+		       struct remap_err *err)
+{
+	_cleanup_free_ u8 *pair = buffer_alloc(PAIR);
+	struct remap_spare sp = { .super = *super }, check;
+	struct remap_verdict v;
+	int r;
+
+	if (!pair)
+		return remap_fail_errno(err, -ENOMEM, "%s", st->name);
+	sp.super.generation = 1;
+	sp.super.tables_used = 1;
+	sp.super.spare_sectors = st->sectors;
+	r = remap_layout_compute(&sp.layout, st->sectors, sp.super.block_size);
+	if (r == -ENOSPC)
+		return remap_fail(err, r, "%s: too small for a spare with blocks of %u bytes: %llu "
+				  "KiB, needs %llu KiB", st->name, sp.super.block_size,
+				  (unsigned long long)st->sectors / 2,
+				  (unsigned long long)
+				  remap_layout_min_sectors(sp.super.block_size, 1) / 2);
+	if (r)
+		return remap_fail(err, r, "%s: cannot be laid out with blocks of %u "
+				  "bytes", st->name,
+				  sp.super.block_size);
+
+	r = wipe_supers(st, &sp.layout, err);
+	if (r)
+		return r;
+
+	/* Generation 1 is copy B; copy A is zeroed, lest it hold something of an older life. */
+	remap_table_init(pair + REMAP_MD_BLOCK, 0);
+	remap_table_seal(pair + REMAP_MD_BLOCK, sp.super.uuid, 1);
+	for (unsigned int z = 0; z < REMAP_ZONES && !r; z++)
+		r = store_write(st, remap_table_sector(&sp.layout, z, 0, 0), pair, PAIR);
+	if (r)
+		return remap_fail_errno(err, r, "%s: cannot write the table", st->name);
+	r = store_flush(st, err);
+	if (r)
+		return r;
+
+	remap_super_encode(pair + REMAP_MD_BLOCK, &sp.super, &sp.layout);
+	for (unsigned int z = 0; z < REMAP_ZONES && !r; z++)
+		r = store_write(st, remap_super_sector(&sp.layout, z, 1), pair + REMAP_MD_BLOCK,
+				REMAP_MD_BLOCK);
+	if (r)
+		return remap_fail_errno(err, r, "%s: cannot write a superblock", st->name);
+	r = store_flush(st, err);
+	if (r)
+		return r;
+
+	r = remap_spare_find(st, false, &check, err);
+	if (r)
+		return r;
+	r = remap_spare_verify(st, &sp, &v, err);
+	if (r)
+		return r;
+	if (!v.ok || memcmp(check.super.uuid, sp.super.uuid, sizeof(sp.super.uuid)))
+		return remap_fail(err, -EIO, "%s: what was written does not read back (take "
+				  "another device as spare)", st->name);
+	return 0;
+}
+
+int remap_spare_update(struct remap_store *st, struct remap_spare *sp,
+		       const struct remap_super *s, struct remap_err *err)
+{
+	_cleanup_free_ u8 *block = buffer_alloc(PAIR);
+	struct remap_super next = *s;
+	unsigned int good = 0;
+	u64 sector;
+	int r = writable(st, sp, err);
+
+	if (r)
+		return r;
+	if (!block)
+		return remap_fail_errno(err, -ENOMEM, "%s", st->name);
+	next.generation = sp->super.generation + 1;
+	remap_super_encode(block, &next, &sp->layout);
+	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
+		sector = remap_super_sector(&sp->layout, z, next.generation);
+		(void)!store_write(st, sector, block, REMAP_MD_BLOCK);
+	}
+	r = store_flush(st, err);
+	if (r)
+		return r;
+	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
+		sector = remap_super_sector(&sp->layout, z, next.generation);
+		if (!store_read(st, sector, block + REMAP_MD_BLOCK, REMAP_MD_BLOCK) &&
+		    !memcmp(block, block + REMAP_MD_BLOCK, REMAP_MD_BLOCK))
+			good++;
+	}
+	if (good < REMAP_QUORUM)
+		return remap_fail(err, -EIO, "%s: only %u of %u superblocks could be written (see "
+				  "the kernel log)", st->name, good, REMAP_ZONES);
+	sp->super = next;
+	return 0;
+}
+
+/* ---- who is where ---- */
+
+struct collecting {
+	const struct remap_spare *sp;
+	struct remap_table *t;
+	size_t room;
+};
+
+static int collect(void *arg, const struct remap_found *f, struct remap_err *err)
+{
+	struct collecting *c = arg;
+	struct remap_table *t = c->t;
+
+	if (f->index == REMAP_SUPER_INDEX)
+		return 0;
+	if (!f->newest) {
+		t->lost_tables++;
+		return 0;
+	}
+	for (u32 i = 0; i < REMAP_ENTRIES; i++) {
+		struct remap_slot *s;
+		struct remap_entry e;
+
+		remap_entry_get(f->newest, i, &e);
+		if (e.state == REMAP_SLOT_FREE)
+			continue;
+		if (t->n == c->room) {
+			c->room = c->room ? 2 * c->room : REMAP_ENTRIES;
+			s = realloc(t->slot, c->room * sizeof(*s));
+			if (!s)
+				return remap_fail_errno(err, -ENOMEM, "table");
+			t->slot = s;
+		}
+		s = &t->slot[t->n++];
+		s->slot = f->index * REMAP_ENTRIES + i;
+		s->superseded = false;
+		s->entry = e;
+	}
+	return 0;
+}
+
+static int by_block(const void *a, const void *b)
+{
+	const struct remap_slot *x = *(struct remap_slot *const *)a;
+	const struct remap_slot *y = *(struct remap_slot *const *)b;
+
+	if (x->entry.block != y->entry.block)
+		return x->entry.block < y->entry.block ? -1 : 1;
+	return x->slot < y->slot ? -1 : 1;
+}
+
+/* Of several entries for one block, one counts: in the order and by the rule of load_table(). */
+static int resolve(struct remap_table *t)
+{
+	_cleanup_free_ struct remap_slot **order = calloc(t->n + 1, sizeof(struct remap_slot *));
+	size_t mapped = 0;
+
+	if (!order)
+		return -ENOMEM;
+	for (size_t i = 0; i < t->n; i++)
+		if (t->slot[i].entry.state == REMAP_SLOT_MAPPED)
+			order[mapped++] = &t->slot[i];
+	qsort(order, mapped, sizeof(*order), by_block);
+	for (size_t i = 1, best = 0; i < mapped; i++) {
+		bool same = order[i]->entry.block == order[best]->entry.block;
+
+		if (same && !remap_seq_after(order[i]->entry.seq, order[best]->entry.seq)) {
+			order[i]->superseded = true;
+			continue;
+		}
+		if (same)
+			order[best]->superseded = true;
+		best = i;
+	}
+	for (size_t i = 0; i < t->n; i++) {
+		const struct remap_slot *s = &t->slot[i];
+
+		if (s->entry.state == REMAP_SLOT_BAD)
+			t->bad++;
+		else if (!s->superseded)
+			t->used++, t->lost_sectors += (u64)__builtin_popcount(s->entry.lost);
+	}
+	return 0;
+}
+
+int remap_spare_table(struct remap_store *st, const struct remap_spare *sp, struct remap_table *t,
+		      struct remap_err *err)
+{
+	struct collecting c = { .sp = sp, .t = t };
+	int r;
+
+	memset(t, 0, sizeof(*t));
+	r = remap_spare_walk(st, sp, collect, &c, err);
+	if (r)
+		return r;
+	r = resolve(t);
+	return r ? remap_fail_errno(err, r, "%s", st->name) : 0;
+}
+
+void remap_table_free(struct remap_table *t)
+{
+	free(t->slot);
+	memset(t, 0, sizeof(*t));
+}

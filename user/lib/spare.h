@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The metadata on a spare device, from user space: format, find, read, verify, repair.
+ *
+ * What the bytes mean and which copy counts is decided in kernel/format.c; what a replica's state
+ * is called follows kernel/meta.c to the letter. This part carries out the I/O. It knows nothing
+ * of device-mapper: metadata of an active target belongs to the kernel, so a store that is to be
+ * written is opened exclusively, which fails while a target holds it. Reading an active spare is
+ * safe, but may meet a commit halfway: what is not ok should be read a second time.
+ *
+ * Regular files work as well as devices; the unit tests use that.
+ */
+#ifndef REMAP_SPARE_H
+#define REMAP_SPARE_H
+
+#include <limits.h>
+#include "err.h"
+#include "format.h"
+#include "remap/abi.h"
+
+/* A device open for reading or writing metadata. */
+struct remap_store {
+	int fd;
+	u64 sectors;			/* of 512 bytes */
+	bool writable;
+	char name[PATH_MAX];		/* for messages */
+};
+
+/** remap_store_open() - @write also claims the device for us alone: -EBUSY while it is in use */
+int remap_store_open(struct remap_store *st, const char *path, bool write, struct remap_err *err);
+void remap_store_close(struct remap_store *st);
+
+/* What the newest superblock of a spare says. */
+struct remap_spare {
+	struct remap_super super;
+	struct remap_layout layout;
+};
+
+/**
+ * remap_spare_find() - find the superblock that counts
+ * @search: look at every 64 KiB of the device, as is needed when zone 0 is destroyed on a device
+ *	whose size has changed; reads all of it
+ *
+ * A spare that the device is now too small for is found, too: compare sp->super.spare_sectors
+ * with st->sectors before relying on all of it. Return: 0, -ENODATA if there is none, -EUCLEAN if
+ * it cannot be told which counts, -EOPNOTSUPP for an unknown version or feature, or an I/O error.
+ */
+int remap_spare_find(struct remap_store *st, bool search, struct remap_spare *sp,
+		     struct remap_err *err);
+
+/** remap_spare_present() - is there anything of ours, of whatever version or damaged? */
+bool remap_spare_present(struct remap_store *st);
+
+/** remap_spare_first_zone_ok() - does the spare begin with the superblock that counts? */
+bool remap_spare_first_zone_ok(struct remap_store *st, const struct remap_spare *sp);
+
+/**
+ * remap_spare_format() - make a new spare
+ * @s:	block_size, sector_size, data_sectors, uuid, label, identities and created filled in
+ *
+ * The device is taken to be free for use: the caller has asked everybody. Order: old superblocks
+ * are wiped, then tables written, then superblocks, each made durable before the next, so that a
+ * crash leaves an unformatted device or a formatted one. Read back before it counts.
+ */
+int remap_spare_format(struct remap_store *st, const struct remap_super *s,
+		       struct remap_err *err);
+
+/**
+ * remap_spare_update() - write a changed superblock as the next generation
+ *
+ * Label and identities may have changed. Good if REMAP_QUORUM replicas take it. On success
+ * sp->super is the new one.
+ */
+int remap_spare_update(struct remap_store *st, struct remap_spare *sp,
+		       const struct remap_super *s, struct remap_err *err);
+
+#define REMAP_SUPER_INDEX	(~0U)	/* stands for the superblock among table block numbers */
+
+/* One metadata block as it was found in all replicas. */
+struct remap_found {
+	u32 index;				/* table block, or REMAP_SUPER_INDEX */
+	u64 generation;				/* of the newest valid copy; 0: no copy is valid */
+	const void *newest;			/* that copy, or NULL */
+	enum remap_replica_state state[REMAP_ZONES];
+};
+
+/** remap_visit_fn - return 0 to go on; anything else ends the walk and is what it returns */
+typedef int remap_visit_fn(void *arg, const struct remap_found *found, struct remap_err *err);
+
+/** remap_spare_walk() - read all copies of all metadata: superblock first, then the tables */
+int remap_spare_walk(struct remap_store *st, const struct remap_spare *sp, remap_visit_fn *visit,
+		     void *arg, struct remap_err *err);
+
+struct remap_verdict {
+	enum remap_replica_state state[REMAP_ZONES];	/* the worst that was found in each */
+	u32 bad_blocks[REMAP_ZONES];			/* metadata blocks that are not ok */
+	u32 lost_tables;				/* table blocks without any valid copy */
+	u32 first_lost;					/* the first of them */
+	bool ok;
+};
+
+int remap_spare_verify(struct remap_store *st, const struct remap_spare *sp,
+		       struct remap_verdict *v, struct remap_err *err);
+
+/** remap_spare_repair() - rewrite what is not ok from the newest copy; @v: how it is afterwards */
+int remap_spare_repair(struct remap_store *st, const struct remap_spare *sp,
+		       struct remap_verdict *v, struct remap_err *err);
+
+/* A slot that is in use. */
+struct remap_slot {
+	u32 slot;
+	bool superseded;	/* a later entry names the same block: this one will be freed */
+	struct remap_entry entry;
+};
+
+struct remap_table {
+	struct remap_slot *slot;	/* by slot number; free slots are left out */
+	size_t n;
+	u32 used, bad;
+	u64 lost_sectors;		/* logical sectors */
+	u32 lost_tables;		/* table blocks of which nothing is known */
+};
+
+/** remap_spare_table() - who is where. Call remap_table_free() in any case. */
+int remap_spare_table(struct remap_store *st, const struct remap_spare *sp, struct remap_table *t,
+		      struct remap_err *err);
+void remap_table_free(struct remap_table *t);
+
+#endif
