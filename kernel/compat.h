@@ -6,7 +6,9 @@
 #ifndef REMAP_COMPAT_H
 #define REMAP_COMPAT_H
 
+#include <linux/blkdev.h>
 #include <linux/crc32.h>
+#include <linux/device-mapper.h>
 #include <linux/rcupdate.h>
 #include <linux/version.h>
 
@@ -26,5 +28,15 @@ static inline u32 remap_crc32c(u32 crc, const void *data, size_t len)
 #else
 #define remap_kfree_rcu(p)	kvfree_rcu(p)
 #endif
+
+/* 6.5: the mode of a table became a blk_mode_t. Was it loaded for writing? */
+static inline bool remap_table_is_writable(struct dm_table *table)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+	return dm_table_get_mode(table) & BLK_OPEN_WRITE;
+#else
+	return dm_table_get_mode(table) & FMODE_WRITE;
+#endif
+}
 
 #endif

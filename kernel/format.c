@@ -220,7 +220,8 @@ static bool super_fields_ok(const struct remap_disk_super *d, const struct remap
 {
 	unsigned int i;
 
-	if (!s->generation || !block_size_ok(s->block_size))
+	if (!s->generation || s->generation >= REMAP_MAX_GENERATION ||
+	    !block_size_ok(s->block_size))
 		return false;
 	if (!is_power_of_2(s->sector_size) || s->sector_size < 512 ||
 	    s->sector_size > s->block_size)
@@ -354,7 +355,7 @@ enum remap_check remap_table_check(const void *block, const struct remap_super *
 		return REMAP_BAD_CRC;	/* or of another spare: the uuid is part of the sum */
 	if (le32_to_cpu(t->h.index) != index)
 		return REMAP_MISPLACED;
-	if (!t->h.generation)
+	if (!t->h.generation || le64_to_cpu(t->h.generation) >= REMAP_MAX_GENERATION)
 		return REMAP_BAD_FIELD;
 	for (i = 0; i < REMAP_ENTRIES; i++) {
 		remap_entry_get(block, i, &e);
@@ -370,6 +371,34 @@ enum remap_check remap_table_check(const void *block, const struct remap_super *
 	}
 	*generation = le64_to_cpu(t->h.generation);
 	return REMAP_VALID;
+}
+
+int remap_table_choose(const void *const copy[2 * REMAP_ZONES], const struct remap_super *s,
+		       const struct remap_layout *l, u32 index)
+{
+	bool valid[2 * REMAP_ZONES];
+	u64 g, newest = 0;
+	unsigned int i, j, votes, most = 0;
+	int best = -ENODATA;
+
+	for (i = 0; i < 2 * REMAP_ZONES; i++) {
+		valid[i] = copy[i] && remap_table_check(copy[i], s, l, index, &g) == REMAP_VALID &&
+			   (g & 1) == (i & 1);
+		if (valid[i] && g > newest)
+			newest = g;
+	}
+	for (i = 0; i < 2 * REMAP_ZONES; i++) {
+		if (!valid[i] || remap_table_generation(copy[i]) != newest)
+			continue;
+		votes = 0;
+		for (j = 0; j < 2 * REMAP_ZONES; j++)
+			votes += valid[j] && !memcmp(copy[i], copy[j], REMAP_MD_BLOCK);
+		if (votes > most) {
+			most = votes;
+			best = (int)i;
+		}
+	}
+	return best;
 }
 
 void remap_entry_get(const void *table, unsigned int i, struct remap_entry *e)

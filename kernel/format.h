@@ -11,8 +11,9 @@
 #include "remap/format.h"
 
 #define REMAP_NO_SLOT		REMAP_MAX_SLOTS		/* no slot has this number */
+#define REMAP_MAX_GENERATION	(1ULL << 63)		/* nobody gets there; room to count on */
 
-/* Where everything is on a spare. Computed, never stored: see remap_layout_of(). */
+/* Where everything is on a spare. Computed, never stored: see remap_layout_compute(). */
 struct remap_layout {
 	u64 zone_start[REMAP_ZONES];	/* sectors */
 	u64 zone_sectors;
@@ -172,6 +173,18 @@ void remap_table_seal(void *block, const u8 uuid[16], u64 generation);
 enum remap_check remap_table_check(const void *block, const struct remap_super *s,
 				   const struct remap_layout *l, u32 index, u64 *generation);
 
+/**
+ * remap_table_choose() - which copy of table block @index counts?
+ * @copy:	2 * z + c is copy c in zone z; NULL where it could not be read
+ *
+ * The highest generation that is valid and where it belongs. Should copies of one generation
+ * differ, which takes a zone that missed writes and came back, the contents that most of them
+ * have. Return: the index into @copy, or -ENODATA where none is valid.
+ */
+int __must_check remap_table_choose(const void *const copy[2 * REMAP_ZONES],
+				    const struct remap_super *s, const struct remap_layout *l,
+				    u32 index);
+
 static inline u64 remap_table_generation(const void *block)
 {
 	return le64_to_cpu(((const struct remap_disk_table *)block)->h.generation);
@@ -184,6 +197,14 @@ void remap_entry_set(void *table, unsigned int i, const struct remap_entry *e);
 static inline bool remap_seq_after(u32 a, u32 b)
 {
 	return (s32)(a - b) > 0;
+}
+
+/** remap_super_same_shape() - are these of one spare, and was nothing resized between them? */
+static inline bool remap_super_same_shape(const struct remap_super *a, const struct remap_super *b)
+{
+	return !memcmp(a->uuid, b->uuid, sizeof(a->uuid)) && a->block_size == b->block_size &&
+	       a->sector_size == b->sector_size && a->data_sectors == b->data_sectors &&
+	       a->spare_sectors == b->spare_sectors;
 }
 
 /** remap_lost_mask() - the bits of lost that a block of @sectors sectors can have */

@@ -115,7 +115,7 @@ void remap_map_destroy(struct remap_map *m)
 
 int remap_map_prepare(struct remap_map *m, unsigned int n)
 {
-	/* a relocation sets a block and may clear it again: two leaves, one of them under a new mid */
+	/* a relocation sets a block and may clear it again: two leaves, one under a new mid */
 	while (m->spare_leaves < 2 * n) {
 		struct remap_map_leaf *leaf = kmalloc(leaf_size(REMAP_LEAF_BLOCKS), GFP_NOIO);
 
@@ -240,10 +240,11 @@ u64 remap_map_next(const struct remap_map *m, u64 first, u64 last, u32 *value)
 	u64 block = first;
 
 	while (block <= last) {
-		const struct remap_map_mid *mid = rcu_dereference(m->root[block >> REMAP_ROOT_SHIFT]);
+		const struct remap_map_mid *mid;
 		const struct remap_map_leaf *leaf;
 		unsigned int bit, end = REMAP_LEAF_BLOCKS - 1;
 
+		mid = rcu_dereference(m->root[block >> REMAP_ROOT_SHIFT]);
 		if (!mid) {
 			block = ((block >> REMAP_ROOT_SHIFT) + 1) << REMAP_ROOT_SHIFT;
 			continue;

@@ -17,8 +17,9 @@
  * was, and a mark that sends every I/O on it to the relocator.
  */
 #define REMAP_VALUE_SPECIAL	0x80000000U	/* being relocated, or has lost sectors */
+#define REMAP_VALUE_FROZEN	0x40000000U	/* and which of two places counts is not known */
 #define REMAP_VALUE_SLOT	0x3fffffffU	/* mask */
-#define REMAP_VALUE_NONE	0xffffffffU	/* the map holds nothing for the block */
+#define REMAP_VALUE_NONE	0x7fffffffU	/* no value: frozen but not special */
 
 #define REMAP_MAP_END		(~0ULL)		/* no such block */
 

@@ -26,7 +26,7 @@
 #define CHUNK_TABLES		(CHUNK_BLOCKS / 2)
 #define REMAP_SUPER_INDEX	(~0U)	/* stands for the superblock among table block numbers */
 
-/* What is kept ready: the largest batch finds its slots without new table blocks. */
+/* What is kept ready: a batch, each block of it with some bad luck. */
 #define SLOTS_AHEAD		(2 * REMAP_MAP_RESERVE)
 
 /* ---- memory ---- */
@@ -86,7 +86,7 @@ static int table_add(struct remap_meta *m, u32 index, const void *image, gfp_t g
 		memcpy(t, image, REMAP_MD_BLOCK);
 	else
 		remap_table_init(t, index);
-	r = xa_err(xa_store(&m->tables, index, t, gfp));
+	r = xa_insert(&m->tables, index, t, gfp);
 	if (r)
 		free_page((unsigned long)t);
 	return r;
@@ -152,9 +152,16 @@ static void read_tables(struct remap_meta *m, u32 index, unsigned int tables,
 
 /* ---- open: the superblock ---- */
 
-/* Read both copies at @sector; valid superblocks go to the end of @s. Remember what was wrong. */
+/* What was met besides valid superblocks. */
+struct refused {
+	enum remap_check worst;
+	u8 uuid[16];			/* of the newest one with features that we do not know */
+	u64 generation;
+};
+
+/* Read both copies at @sector; valid superblocks go to @s, of which there is room for two. */
 static unsigned int read_supers(struct remap_meta *m, u64 sector, struct remap_super *s,
-				enum remap_check *worst)
+				struct refused *not)
 {
 	unsigned int copy, n = 0;
 	struct remap_layout l;
@@ -167,10 +174,16 @@ static unsigned int read_supers(struct remap_meta *m, u64 sector, struct remap_s
 		    read_md(m, at, m->chunk[0], REMAP_MD_BLOCK))
 			continue;
 		c = remap_super_decode(m->chunk[0], at, &s[n], &l);
-		if (c == REMAP_VALID)
+		if (c == REMAP_VALID) {
 			n++;
-		else if (c > *worst)
-			*worst = c;
+			continue;
+		}
+		if (c == REMAP_BAD_FEATURE && s[n].generation > not->generation) {
+			not->generation = s[n].generation;
+			memcpy(not->uuid, s[n].uuid, sizeof(not->uuid));
+		}
+		if (c > not->worst)
+			not->worst = c;
 	}
 	return n;
 }
@@ -178,21 +191,20 @@ static unsigned int read_supers(struct remap_meta *m, u64 sector, struct remap_s
 static int find_super(struct remap_meta *m, struct remap_super *s, const char **error)
 {
 	u64 place[REMAP_SUPER_PLACES];
-	enum remap_check worst = REMAP_BLANK;
+	struct refused not = { .worst = REMAP_BLANK };
 	unsigned int i, n = 0, places;
-	u8 uuid[16];
 	int best;
 
 	places = remap_super_places(m->size, place);
 	for (i = 0; i < places; i++)
-		n += read_supers(m, place[i], &s[n], &worst);
+		n += read_supers(m, place[i], &s[n], &not);
 	best = remap_super_choose(s, n);
 	if (best == -ENODATA) {
-		*error = worst == REMAP_BLANK ? "spare is not formatted (remapctl format)" :
-			 worst == REMAP_BAD_VERSION ? "spare has a newer format version" :
-			 worst == REMAP_BAD_FEATURE ? "spare uses features unknown here" :
+		*error = not.worst == REMAP_BLANK ? "spare is not formatted (remapctl format)" :
+			 not.worst == REMAP_BAD_VERSION ? "spare has a newer format version" :
+			 not.worst == REMAP_BAD_FEATURE ? "spare uses features unknown here" :
 			 "no valid superblock on spare";
-		return worst == REMAP_BLANK ? -ENODATA : -EUCLEAN;
+		return not.worst == REMAP_BLANK ? -ENODATA : -EUCLEAN;
 	}
 	if (best < 0) {
 		*error = "superblocks of two formats on spare, equally many";
@@ -210,15 +222,19 @@ static int find_super(struct remap_meta *m, struct remap_super *s, const char **
 	}
 	if (remap_layout_compute(&m->layout, m->super.spare_sectors, m->super.block_size))
 		return -EUCLEAN;	/* cannot be: it was decoded */
-	memcpy(uuid, m->super.uuid, sizeof(uuid));
 	for (i = 0; i < REMAP_ZONES; i++) {
-		unsigned int k = read_supers(m, m->layout.zone_start[i], s, &worst);
+		unsigned int k = read_supers(m, m->layout.zone_start[i], s, &not);
 
 		while (k--)
-			if (!memcmp(s[k].uuid, uuid, sizeof(uuid)) &&
-			    s[k].spare_sectors == m->super.spare_sectors &&
+			if (remap_super_same_shape(&s[k], &m->super) &&
 			    s[k].generation > m->super.generation)
 				m->super = s[k];
+	}
+	/* an older generation is not a way around what the newest one demands */
+	if (not.generation > m->super.generation &&
+	    !memcmp(not.uuid, m->super.uuid, sizeof(not.uuid))) {
+		*error = "spare uses features unknown here";
+		return -EUCLEAN;
 	}
 	return 0;
 }
@@ -237,12 +253,14 @@ static int super_load(struct remap_meta *m, const char **error)
 	*error = "cannot read the spare's metadata";
 	r = find_super(m, s, error);
 	kvfree(s);
-	m->readonly = bdev_read_only(m->bdev) || m->super.ro_compat & ~REMAP_RO_COMPAT_KNOWN;
+	m->readonly = !m->may_write || bdev_read_only(m->bdev) ||
+		      m->super.ro_compat & ~REMAP_RO_COMPAT_KNOWN;
 	return r;
 }
 
 int remap_meta_open(struct remap_meta *m, const char *name, dev_t dev,
-		    struct block_device *bdev, sector_t start, u64 size, const char **error)
+		    struct block_device *bdev, sector_t start, u64 size, bool may_write,
+		    const char **error)
 {
 	memset(m, 0, sizeof(*m));
 	m->name = name;
@@ -250,6 +268,7 @@ int remap_meta_open(struct remap_meta *m, const char *name, dev_t dev,
 	m->bdev = bdev;
 	m->start = start;
 	m->size = size;
+	m->may_write = may_write;
 	xa_init(&m->tables);
 
 	*error = "out of memory";
@@ -316,6 +335,8 @@ u32 remap_meta_alloc(struct remap_meta *m, u64 block, u32 lost)
 			break;
 		if (++slot == slots)
 			slot = 0;
+		if (slot % REMAP_ENTRIES == 0)
+			cond_resched();
 	}
 	e.block = block;
 	e.lost = lost;
@@ -403,6 +424,7 @@ static void commit_burn(struct remap_meta *m, const struct remap_commit_block *c
 
 	if (c->index == REMAP_SUPER_INDEX) {
 		m->super.generation = c->generation + 1;
+		m->super_dirty = true;
 		return;
 	}
 	t = (struct remap_disk_table *)table_of(m, c->index);
@@ -437,7 +459,9 @@ int remap_meta_commit_end(struct remap_meta *m, bool verify)
 		if (good < REMAP_QUORUM) {
 			commit_burn(m, c);
 			result = -EIO;
-		} else if (c->index != REMAP_SUPER_INDEX) {
+		} else if (c->index == REMAP_SUPER_INDEX) {
+			m->super_dirty = false;
+		} else {
 			memcpy(table_of(m, c->index), c->image, REMAP_MD_BLOCK);
 			xa_clear_mark(&m->tables, c->index, REMAP_DIRTY);
 		}
@@ -462,72 +486,78 @@ static int commit_rounds(struct remap_meta *m, bool verify)
 	return remap_meta_commit_end(m, verify);
 }
 
-int remap_meta_commit(struct remap_meta *m, bool verify)
-{
-	int r;
-
-	while (remap_meta_commit_begin(m)) {
-		r = commit_rounds(m, verify);
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-static int commit_super(struct remap_meta *m)
+/* Commit one block, whatever else is dirty. */
+static int commit_one(struct remap_meta *m, u32 index, u64 generation, bool verify)
 {
 	m->commits = 0;
-	commit_add(m, REMAP_SUPER_INDEX, m->super.generation + 1);
-	return commit_rounds(m, true);
+	commit_add(m, index, generation);
+	return commit_rounds(m, verify);
 }
 
-bool remap_meta_room(struct remap_meta *m)
+int remap_meta_commit(struct remap_meta *m, bool verify)
 {
+	int r = 0;
+
+	if (m->super_dirty)
+		r = commit_one(m, REMAP_SUPER_INDEX, m->super.generation + 1, verify);
+	while (!r && remap_meta_commit_begin(m))
+		r = commit_rounds(m, verify);
+	return r;
+}
+
+bool remap_meta_whole(const struct remap_meta *m)
+{
+	return !m->super_dirty && !xa_marked(&m->tables, REMAP_DIRTY) &&
+	       remap_meta_replicas_ok(m) >= REMAP_QUORUM;
+}
+
+int remap_meta_room(struct remap_meta *m)
+{
+	int r = 0;
+
 	/*
 	 * First the empty table block, then the superblock that brings it into use: between the
 	 * two, what is on disk beyond tables_used means nothing.
 	 */
-	while (!m->readonly && m->slots_free < SLOTS_AHEAD &&
+	while (!r && !m->readonly && m->slots_free < SLOTS_AHEAD &&
 	       m->super.tables_used < m->layout.tables) {
 		u32 index = m->super.tables_used;
 
-		if (table_add(m, index, NULL, GFP_NOIO))
-			break;
-		xa_set_mark(&m->tables, index, REMAP_DIRTY);
-		m->super.tables_used++;
-		if (remap_meta_commit(m, true) || commit_super(m)) {
-			m->super.tables_used--;
-			table_remove(m, index);
-			break;
+		r = table_add(m, index, NULL, GFP_NOIO);
+		if (r)
+			return r;
+		r = commit_one(m, index, 1, true);
+		if (!r) {
+			m->super.tables_used++;
+			r = commit_one(m, REMAP_SUPER_INDEX, m->super.generation + 1, true);
+			if (r)
+				m->super.tables_used--;
 		}
-		WRITE_ONCE(m->slots_free, m->slots_free + table_slots(m, index));
+		if (r)
+			table_remove(m, index);
+		else
+			WRITE_ONCE(m->slots_free, m->slots_free + table_slots(m, index));
 	}
-	return m->slots_free;
+	return r;
 }
 
 /* ---- load ---- */
 
-/* Of all copies of one table block in the chunks, the newest valid one; NULL if there is none. */
+/* The copy in the chunks that counts, of the table block that is at place @at there; or NULL. */
 static const u8 *best_copy(struct remap_meta *m, u32 index, unsigned int at,
 			   const u32 unreadable[REMAP_ZONES])
 {
-	const u8 *best = NULL;
-	u64 g, newest = 0;
-	unsigned int z, b;
+	const void *copy[2 * REMAP_ZONES];
+	unsigned int i;
+	int best;
 
-	for (z = 0; z < REMAP_ZONES; z++) {
-		for (b = 2 * at; b < 2 * at + 2; b++) {
-			const u8 *t = m->chunk[z] + b * REMAP_MD_BLOCK;
+	for (i = 0; i < 2 * REMAP_ZONES; i++) {
+		unsigned int z = i / 2, b = 2 * at + i % 2;
 
-			if (unreadable[z] & (1U << b) ||
-			    remap_table_check(t, &m->super, &m->layout, index, &g) ||
-			    (g & 1) != (b & 1) || g <= newest)
-				continue;
-			newest = g;
-			best = t;
-		}
+		copy[i] = unreadable[z] & (1U << b) ? NULL : m->chunk[z] + b * REMAP_MD_BLOCK;
 	}
-	return best;
+	best = remap_table_choose(copy, &m->super, &m->layout, index);
+	return best < 0 ? NULL : copy[best];
 }
 
 static enum remap_replica_state judge_super(struct remap_meta *m, unsigned int z,
@@ -573,7 +603,7 @@ static enum remap_replica_state judge_table(struct remap_meta *m, unsigned int z
 	for (b = 2 * at; b < 2 * at + 2; b++)
 		if (!(unreadable & (1U << b)) &&
 		    !remap_table_check(m->chunk[z] + b * REMAP_MD_BLOCK, &m->super, &m->layout,
-				       index, &g) && g < want)
+				       index, &g) && g < want && (g & 1) == (b & 1))
 			return REMAP_REPLICA_STALE;
 	return REMAP_REPLICA_CORRUPT;
 }
@@ -606,6 +636,11 @@ static void verify_supers(struct remap_meta *m, bool repair, enum remap_replica_
 	u8 *image = m->commit[1].image;
 	unsigned int z;
 
+	if (m->super_dirty) {
+		for (z = 0; z < REMAP_ZONES; z++)
+			state[z] = max(state[z], REMAP_REPLICA_STALE);
+		return;
+	}
 	remap_super_encode(image, &m->super, &m->layout);
 	for (z = 0; z < REMAP_ZONES; z++)
 		judge(m, judge_super(m, z, image, m->super.generation), repair,
@@ -626,10 +661,13 @@ static void verify_tables(struct remap_meta *m, u32 first, unsigned int n, bool 
 				state[z] = max(state[z], REMAP_REPLICA_STALE);
 			continue;
 		}
-		for (z = 0; z < REMAP_ZONES; z++)
-			judge(m, judge_table(m, z, index, i, unreadable[z], t), repair,
-			      remap_table_sector(&m->layout, z, index, remap_table_generation(t)), t,
+		for (z = 0; z < REMAP_ZONES; z++) {
+			u64 at = remap_table_sector(&m->layout, z, index,
+						    remap_table_generation(t));
+
+			judge(m, judge_table(m, z, index, i, unreadable[z], t), repair, at, t,
 			      &state[z]);
+		}
 	}
 }
 
@@ -682,6 +720,8 @@ static int load_table(struct remap_meta *m, struct remap_map *map, u32 index)
 		if (value != REMAP_VALUE_NONE) {
 			u32 loser = slot;
 
+			if (WARN_ON_ONCE((value & REMAP_VALUE_SLOT) == slot))
+				return -EUCLEAN;
 			remap_meta_get(m, value & REMAP_VALUE_SLOT, &other);
 			if (remap_seq_after(e.seq, other.seq))
 				loser = value & REMAP_VALUE_SLOT;
@@ -709,7 +749,7 @@ static int load_tables(struct remap_meta *m, u32 first, unsigned int n, bool for
 		const u8 *best = best_copy(m, index, i, unreadable);
 
 		if (!best) {
-			DMERR("%s: no valid copy of table block %u is left: blocks in slots %u to %u cannot be found%s",
+			DMERR("%s: no copy of table block %u is left: slots %u to %u are unknown%s",
 			      m->name, index, index * REMAP_ENTRIES,
 			      index * REMAP_ENTRIES + table_slots(m, index) - 1,
 			      force ? "; going on without them (force)" : "");
@@ -730,29 +770,47 @@ static int load_tables(struct remap_meta *m, u32 first, unsigned int n, bool for
 	return 0;
 }
 
+/* What super_load() finds must fit what the target was made for. */
+static int super_reload(struct remap_meta *m)
+{
+	struct remap_super before = m->super;
+	const char *error;
+	int r = super_load(m, &error);
+
+	if (!r && !remap_super_same_shape(&before, &m->super)) {
+		error = "spare was formatted anew meanwhile";
+		m->super = before;
+		r = -ESTALE;
+	}
+	if (r)
+		DMERR("%s: %s", m->name, error);
+	return r;
+}
+
 int remap_meta_load(struct remap_meta *m, struct remap_map *map, bool force)
 {
 	enum remap_replica_state state[REMAP_ZONES] = { REMAP_REPLICA_OK };
 	u32 first, index, unreadable[REMAP_ZONES];
-	const char *error;
-	u8 uuid[16];
-	bool repair;
 	unsigned int z;
+	bool repair;
 	int r;
 
+	/* from nothing: an earlier attempt may have failed half-way */
+	tables_free(m);
+	m->seq = 0;
+	m->hint = 0;
+	m->slots_free = 0;
+	m->slots_used = 0;
+	m->slots_bad = 0;
+	m->lost_sectors = 0;
+	m->super_dirty = false;
+
 	/* again: since the table was loaded, the one it replaces may have changed something */
-	memcpy(uuid, m->super.uuid, sizeof(uuid));
-	r = super_load(m, &error);
-	if (!r && memcmp(uuid, m->super.uuid, sizeof(uuid))) {
-		error = "spare was formatted anew meanwhile";
-		r = -ESTALE;
-	}
-	if (r) {
-		DMERR("%s: %s", m->name, error);
+	r = super_reload(m);
+	if (r)
 		return r;
-	}
 	if (m->readonly)
-		DMWARN("%s: spare or its features forbid writing: read-only", m->name);
+		DMWARN("%s: spare, its features or the table forbid writing: read-only", m->name);
 	repair = !m->readonly;
 	verify_supers(m, repair, state);
 	for (first = 0; first < m->super.tables_used; first += CHUNK_TABLES) {
@@ -763,21 +821,20 @@ int remap_meta_load(struct remap_meta *m, struct remap_map *map, bool force)
 		if (r)
 			return r;
 		verify_tables(m, first, n, repair, unreadable, state);
+		cond_resched();
 	}
 	note_zones(m, state);
 	for (z = 0; z < REMAP_ZONES; z++)
 		if (state[z] != REMAP_REPLICA_OK)
-			DMWARN("%s: replica %u of the metadata could not be mended", m->name, z);
+			DMWARN("%s: replica %u of the metadata is not whole", m->name, z);
 
 	for (index = 0; index < m->super.tables_used; index++) {
 		r = load_table(m, map, index);
 		if (r)
 			return r;
 	}
-	if (m->readonly)
-		return 0;
-	r = remap_meta_commit(m, true);
-	if (!r)
-		remap_meta_room(m);
-	return r;
+	/* entries that others have overtaken; what cannot be written now is as good as before */
+	if (repair && !remap_meta_commit(m, true))
+		r = remap_meta_room(m);
+	return r == -EIO ? 0 : r;
 }

@@ -39,6 +39,7 @@ struct remap_meta {
 
 	struct remap_super super;
 	struct remap_layout layout;
+	bool may_write;			/* says the table */
 	bool readonly;			/* metadata or device must not be written */
 
 	/*
@@ -46,6 +47,7 @@ struct remap_meta {
 	 * what is on disk.
 	 */
 	struct xarray tables;
+	bool super_dirty;		/* likewise for the superblock, after a failed commit */
 	u32 seq;			/* the latest given to an entry */
 	u32 hint;			/* where to look for a free slot first */
 
@@ -65,20 +67,25 @@ struct remap_meta {
 /**
  * remap_meta_open() - find the superblock
  * @bdev, @start, @size:	the spare, and how many sectors it has at most
+ * @may_write:			false: never write to it, whatever it says itself
  * @error:			result where it fails: what is wrong
  *
- * Reads only; remap_meta_load() looks again. Call remap_meta_close() in any case. Return: 0 or a negative error.
+ * Reads only; remap_meta_load() looks again. Call remap_meta_close() in any case. Return: 0 or a
+ * negative error.
  */
 int __must_check remap_meta_open(struct remap_meta *m, const char *name, dev_t dev,
 				 struct block_device *bdev, sector_t start, u64 size,
-				 const char **error);
+				 bool may_write, const char **error);
 void remap_meta_close(struct remap_meta *m);
 
 /**
  * remap_meta_load() - read all there is, mend the replicas, fill the map
+ * @map:	empty
  * @force:	take table blocks of which no valid copy is left to be empty
  *
- * Return: 0; -EUCLEAN where table blocks are lost; another negative error.
+ * May be called again after a failure. Where mending cannot be made durable, all is loaded all
+ * the same; see remap_meta_whole(). Return: 0; -EUCLEAN where table blocks are lost; another
+ * negative error.
  */
 int __must_check remap_meta_load(struct remap_meta *m, struct remap_map *map, bool force);
 
@@ -96,8 +103,13 @@ void remap_meta_set(struct remap_meta *m, u32 slot, const struct remap_entry *e)
  */
 u32 remap_meta_alloc(struct remap_meta *m, u64 block, u32 lost);
 
-/** remap_meta_room() - are all slots taken? If not, bring more table blocks into use in time */
-bool remap_meta_room(struct remap_meta *m);
+/**
+ * remap_meta_room() - bring more table blocks into use before they are needed
+ *
+ * Commits nothing but these and the superblock, whatever else has changed. Return: 0, also where
+ * there is no more room to be had (see slots_free); -EIO where a commit failed; -ENOMEM.
+ */
+int __must_check remap_meta_room(struct remap_meta *m);
 
 /*
  * A commit, in pieces, so that the relocator's own I/O can share its rounds:
@@ -118,7 +130,7 @@ void remap_meta_commit_write(struct remap_meta *m, struct remap_round *round);
 void remap_meta_commit_read(struct remap_meta *m, struct remap_round *round);
 int __must_check remap_meta_commit_end(struct remap_meta *m, bool verify);
 
-/** remap_meta_commit() - all of that, for all changed table blocks. Return: 0 or -EIO */
+/** remap_meta_commit() - all of that, for all that has changed. Return: 0 or -EIO */
 int __must_check remap_meta_commit(struct remap_meta *m, bool verify);
 
 /**
@@ -130,6 +142,9 @@ int __must_check remap_meta_commit(struct remap_meta *m, bool verify);
  */
 void remap_meta_verify(struct remap_meta *m, bool repair,
 		       enum remap_replica_state state[REMAP_ZONES]);
+
+/** remap_meta_whole() - is all that memory says on at least REMAP_QUORUM replicas? */
+bool remap_meta_whole(const struct remap_meta *m);
 
 static inline unsigned int remap_meta_replicas_ok(const struct remap_meta *m)
 {

@@ -37,7 +37,6 @@
 
 #define DRAIN_POLL	(HZ / 50 + 1)	/* a wake-up that was missed costs this much */
 #define DRAIN_WARN	(30 * HZ)
-#define SLOT_TRIES	8		/* bad slots in a row before the spare itself is blamed */
 
 static u64 block_of(const struct remap_target *rt, sector_t sector)
 {
@@ -104,8 +103,9 @@ void remap_relocator_take(struct remap_target *rt, struct bio_list *list, struct
 	spin_lock_irqsave(&rt->lock, flags);
 	bio_list_add(list, bio);
 	rt->queued++;
-	spin_unlock_irqrestore(&rt->lock, flags);
+	/* under the lock: once the worker has the bio, the target may be gone */
 	queue_work(rt->wq, &rt->work);
+	spin_unlock_irqrestore(&rt->lock, flags);
 }
 
 static void bio_left(struct remap_target *rt)
@@ -181,12 +181,13 @@ static bool bio_in_block(struct remap_target *rt, struct bio *bio, u64 block, u3
 /* ---- the steps of a batch ---- */
 
 /*
- * Wait until every write that was counted before now has arrived.
+ * Wait until every write that did not see the marks has arrived.
  *
- * map() reads the epoch, counts and looks into the map within one RCU section. After the grace
- * period nobody will count into the old epoch any more, and whoever comes later sees the marks
- * that were set before. So the old epoch's counters only fall, and their sum is zero only if all
- * have arrived; a sum over all CPUs taken at leisure cannot be too small.
+ * map() reads the epoch, counts, and looks into the map, all in one RCU section. After the first
+ * grace period whoever missed the marks has counted itself, in the old epoch (or the one before,
+ * which was drained); after the second nobody counts into the old epoch any more. From then on
+ * its counters only fall, and a sum over all CPUs, taken at leisure, is zero only if all of them
+ * have arrived.
  */
 static unsigned long inflight(struct remap_target *rt, unsigned int epoch)
 {
@@ -204,6 +205,7 @@ static void drain(struct remap_target *rt)
 	unsigned long since = jiffies;
 	bool warned = false;
 
+	synchronize_rcu();
 	WRITE_ONCE(rt->epoch, old ^ 1);
 	synchronize_rcu();
 	/* end_io() looks at the epoch without a barrier and may miss to wake us: hence the limit */
@@ -254,6 +256,7 @@ static void read_sectors(struct remap_target *rt, struct remap_move *mv, u32 wan
 	u32 step = rt->meta.super.sector_size >> SECTOR_SHIFT;
 	u32 within;
 
+	memset(mv->buf, 0, mv->sectors << SECTOR_SHIFT);
 	for (within = 0; within < mv->sectors; within += step) {
 		u8 *buf = mv->buf + (within << SECTOR_SHIFT);
 		u32 bit = sector_bits(rt, within, step);
@@ -295,8 +298,7 @@ static void read_contents(struct remap_target *rt)
 		all = remap_lost_mask(&rt->meta.super, mv->sectors);
 		mv->lost = mv->old_lost;
 		need[i] = all & ~mv->lost & ~overlaid(rt, mv);
-		if (need[i] != all)
-			memset(mv->buf, 0, mv->sectors << SECTOR_SHIFT);
+		memset(mv->buf, 0, mv->sectors << SECTOR_SHIFT);
 		if (need[i]) {
 			struct block_device *bdev;
 			sector_t sector;
@@ -319,15 +321,14 @@ static void read_contents(struct remap_target *rt)
 /* Take a slot for a block; without one it cannot move. */
 static void take_slot(struct remap_target *rt, struct remap_move *mv)
 {
-	if (mv->slots_tried++ == SLOT_TRIES) {
-		fail(mv, BLK_STS_IOERR);	/* not the slots: the spare */
-		return;
-	}
 	mv->slot = remap_meta_alloc(&rt->meta, mv->block, mv->lost);
-	if (mv->slot == REMAP_NO_SLOT && remap_meta_room(&rt->meta))
+	if (mv->slot == REMAP_NO_SLOT && remap_meta_room(&rt->meta) == -EIO)
+		remap_set_state(rt, REMAP_FAILED);
+	if (mv->slot == REMAP_NO_SLOT)
 		mv->slot = remap_meta_alloc(&rt->meta, mv->block, mv->lost);
 	if (mv->slot == REMAP_NO_SLOT) {
-		remap_set_state(rt, REMAP_EXHAUSTED);
+		if (rt->state == REMAP_ACTIVE)
+			remap_set_state(rt, REMAP_EXHAUSTED);
 		fail(mv, BLK_STS_NOSPC);
 		return;
 	}
@@ -344,21 +345,30 @@ static void drop_slot(struct remap_target *rt, u32 slot, bool bad)
 		remap_set_state(rt, REMAP_ACTIVE);
 }
 
-/* The new place did not take a block. A bad slot is put out of use and another one is tried. */
-static void write_failed(struct remap_target *rt, struct remap_move *mv)
+/* A slot is bad: put it out of use, try another one. If too many are, it is not the slots. */
+static void next_slot(struct remap_target *rt, struct remap_move *mv)
 {
-	blk_status_t error = mv->io.status;
-	bool bad = remap_error_is_medium(error);
-
-	if (mv->slot == REMAP_NO_SLOT) {
-		fail(mv, error);
+	drop_slot(rt, mv->slot, true);
+	mv->tried[mv->tries++] = mv->slot;
+	if (mv->tries < REMAP_SLOT_TRIES) {
+		take_slot(rt, mv);
 		return;
 	}
-	drop_slot(rt, mv->slot, bad);
-	if (bad)
-		take_slot(rt, mv);
-	else
-		fail(mv, error);
+	while (mv->tries)
+		drop_slot(rt, mv->tried[--mv->tries], false);
+	fail(mv, BLK_STS_IOERR);
+}
+
+/* The new place did not take a block. */
+static void write_failed(struct remap_target *rt, struct remap_move *mv)
+{
+	if (mv->slot != REMAP_NO_SLOT && remap_error_is_medium(mv->io.status)) {
+		next_slot(rt, mv);
+		return;
+	}
+	if (mv->slot != REMAP_NO_SLOT)
+		drop_slot(rt, mv->slot, false);
+	fail(mv, mv->io.status);
 }
 
 /* Step 3: write the contents to their new places. */
@@ -423,8 +433,8 @@ static bool readback_good(const struct remap_move *mv)
  */
 static bool commit(struct remap_target *rt, bool contents)
 {
-	bool verify = READ_ONCE(rt->verify);
 	struct remap_meta *m = &rt->meta;
+	bool verify = rt->verifying;
 	bool ok = true;
 
 	contents = contents && verify;
@@ -467,10 +477,52 @@ static u32 rest_value(u32 slot, u32 lost)
 	return slot | (lost ? REMAP_VALUE_SPECIAL : 0);
 }
 
+/* A block stays, or is again, where it was. @frozen: a load might find it elsewhere */
+static void unmark(struct remap_target *rt, const struct remap_move *mv, bool frozen)
+{
+	if (frozen)
+		set_value(rt, mv->block, mv->old | REMAP_VALUE_SPECIAL | REMAP_VALUE_FROZEN);
+	else if (mv->old == REMAP_NO_SLOT)
+		WARN_ON_ONCE(remap_map_clear(&rt->map, mv->block));
+	else
+		set_value(rt, mv->block, rest_value(mv->old, mv->old_lost));
+}
+
+/*
+ * What has become of the blocks whose entries a commit was to make durable. Return: is there one
+ * to be written again, elsewhere?
+ */
+static bool judge_moves(struct remap_target *rt, bool committed)
+{
+	struct remap_move *mv;
+	struct remap_move *end = rt->move + rt->moves;
+	bool again = false;
+
+	/* all that are done, before the table changes again under those that are not */
+	for (mv = rt->move; mv < end; mv++) {
+		if (mv->phase != REMAP_MOVE_WRITTEN || !slot_is_durable(rt, mv->slot) ||
+		    (rt->verifying && !readback_good(mv)))
+			continue;
+		mv->phase = REMAP_MOVE_DONE;
+		set_value(rt, mv->block, rest_value(mv->slot, mv->lost));
+	}
+	for (mv = rt->move; mv < end; mv++) {
+		if (mv->phase != REMAP_MOVE_WRITTEN)
+			continue;
+		if (committed) {
+			next_slot(rt, mv);	/* it did not read back */
+			again |= mv->phase == REMAP_MOVE_WRITE;
+		} else {
+			drop_slot(rt, mv->slot, false);
+			fail(mv, BLK_STS_IOERR);
+		}
+	}
+	return again;
+}
+
 /* Steps 3 to 6 for blocks that go to slots. */
 static void settle_moves(struct remap_target *rt)
 {
-	bool verify = READ_ONCE(rt->verify);
 	struct remap_move *mv;
 	struct remap_move *end = rt->move + rt->moves;
 	bool again, ok;
@@ -478,54 +530,36 @@ static void settle_moves(struct remap_target *rt)
 	for (mv = rt->move; mv < end; mv++)
 		if (mv->phase == REMAP_MOVE_WRITE)
 			take_slot(rt, mv);
-	/* each round in which a slot does not read back costs that slot: this comes to an end */
 	do {
-		again = false;
 		write_contents(rt);
 		for (mv = rt->move; mv < end; mv++)
 			mv->attempted |= mv->phase == REMAP_MOVE_WRITTEN;
 		ok = commit(rt, true);
-		for (mv = rt->move; mv < end; mv++) {
-			if (mv->phase != REMAP_MOVE_WRITTEN)
-				continue;
-			if (!slot_is_durable(rt, mv->slot)) {
-				drop_slot(rt, mv->slot, false);
-				fail(mv, BLK_STS_IOERR);
-			} else if (verify && !readback_good(mv)) {
-				drop_slot(rt, mv->slot, true);
-				take_slot(rt, mv);
-				again |= mv->phase == REMAP_MOVE_WRITE;
-			} else {
-				mv->phase = REMAP_MOVE_DONE;
-				set_value(rt, mv->block, rest_value(mv->slot, mv->lost));
-			}
-		}
+		again = judge_moves(rt, ok);
 	} while (again);
 
-	/* what was dropped must not be found by a load, or else the block has to stay frozen */
+	/* slots that were dropped must not be found by a load, or their blocks stay frozen */
 	if (ok)
 		ok = commit(rt, false);
-	for (mv = rt->move; mv < end; mv++) {
-		if (mv->phase != REMAP_MOVE_FAILED || (mv->attempted && !ok))
-			continue;
-		if (mv->old == REMAP_NO_SLOT)
-			WARN_ON_ONCE(remap_map_clear(&rt->map, mv->block));
-		else
-			set_value(rt, mv->block, rest_value(mv->old, mv->old_lost));
-	}
+	for (mv = rt->move; mv < end; mv++)
+		if (mv->phase == REMAP_MOVE_FAILED)
+			unmark(rt, mv, mv->attempted && !ok);
 }
 
 /* Steps 3 to 6 for blocks that go back to the data device: written, read back, entry freed. */
 static void settle_unmoves(struct remap_target *rt)
 {
-	bool verify = READ_ONCE(rt->verify);
 	struct remap_entry before[REMAP_BATCH];
 	struct remap_round round;
 	struct remap_move *mv;
 	struct remap_move *end = rt->move + rt->moves;
 
+	/* the data device cannot keep that a sector is lost; its slot did not read */
+	for (mv = rt->move; mv < end; mv++)
+		if (mv->phase == REMAP_MOVE_WRITE && mv->lost)
+			fail(mv, BLK_STS_MEDIUM);
 	write_contents(rt);
-	if (verify) {
+	if (rt->verifying) {
 		remap_round_begin(&round);
 		readback_add(rt, &round);
 		remap_round_end(&round);
@@ -533,7 +567,7 @@ static void settle_unmoves(struct remap_target *rt)
 	for (mv = rt->move; mv < end; mv++) {
 		if (mv->phase != REMAP_MOVE_WRITTEN)
 			continue;
-		if (verify && !readback_good(mv)) {
+		if (rt->verifying && !readback_good(mv)) {
 			fail(mv, mv->io.status ?: BLK_STS_IOERR);
 			continue;
 		}
@@ -541,16 +575,18 @@ static void settle_unmoves(struct remap_target *rt)
 		drop_slot(rt, mv->old, mv->old_is_bad);
 	}
 	commit(rt, false);
+	for (mv = rt->move; mv < end; mv++)
+		if (mv->phase == REMAP_MOVE_WRITTEN && slot_is_durable(rt, mv->old))
+			mv->phase = REMAP_MOVE_DONE;
 	for (mv = rt->move; mv < end; mv++) {
-		if (mv->phase == REMAP_MOVE_FAILED) {
-			set_value(rt, mv->block, rest_value(mv->old, mv->old_lost));
-		} else if (!slot_is_durable(rt, mv->old)) {
-			/* frozen: the same is in both places, and no load can tell us wrong */
+		if (mv->phase == REMAP_MOVE_DONE) {
+			WARN_ON_ONCE(remap_map_clear(&rt->map, mv->block));
+		} else if (mv->phase == REMAP_MOVE_WRITTEN) {
 			remap_meta_set(&rt->meta, mv->old, &before[mv - rt->move]);
 			fail(mv, BLK_STS_IOERR);
+			unmark(rt, mv, true);
 		} else {
-			mv->phase = REMAP_MOVE_DONE;
-			WARN_ON_ONCE(remap_map_clear(&rt->map, mv->block));
+			unmark(rt, mv, false);
 		}
 	}
 }
@@ -575,7 +611,8 @@ static unsigned int report_moves(struct remap_target *rt)
 		u64 sector = block_start(rt, mv->block);
 		int error = blk_status_to_errno(mv->error);
 
-		trace_remap_relocate_end(rt->dev, sector, mv->cause, mv->slot, error);
+		trace_remap_relocate_end(rt->dev, sector, mv->cause,
+					 error ? mv->old : mv->slot, error);
 		if (mv->phase != REMAP_MOVE_DONE) {
 			DMERR_LIMIT("%s: sectors %llu + %u could not be relocated: error %d",
 				    rt->name, sector, mv->sectors, error);
@@ -583,6 +620,8 @@ static unsigned int report_moves(struct remap_target *rt)
 			continue;
 		}
 		moved++;
+		if (mv->cause != REMAP_CAUSE_UNMAP)
+			atomic64_inc(&rt->relocations);
 		if (mv->cause != REMAP_CAUSE_UNMAP && mv->old != REMAP_NO_SLOT) {
 			rt->left[rt->lefts].slot = mv->old;
 			rt->left[rt->lefts++].bad = mv->old_is_bad;
@@ -594,7 +633,6 @@ static unsigned int report_moves(struct remap_target *rt)
 			DMERR_LIMIT("%s: sectors %llu + %u: lost %#x", rt->name, sector,
 				    mv->sectors, mv->lost);
 	}
-	atomic64_add(moved, &rt->relocations);
 	return moved;
 }
 
@@ -608,8 +646,9 @@ static void tidy(struct remap_target *rt)
 	if (rt->lefts && rt->state != REMAP_FAILED)
 		commit(rt, false);
 	rt->lefts = 0;
-	if (rt->state == REMAP_ACTIVE || rt->state == REMAP_EXHAUSTED)
-		remap_meta_room(&rt->meta);
+	if ((rt->state == REMAP_ACTIVE || rt->state == REMAP_EXHAUSTED) &&
+	    remap_meta_room(&rt->meta) == -EIO)
+		remap_set_state(rt, REMAP_FAILED);
 }
 
 /*
@@ -625,7 +664,15 @@ static unsigned int move_batch(struct remap_target *rt)
 
 	if (!rt->moves)
 		return 0;
+	rt->verifying = READ_ONCE(rt->verify);
 	tidy(rt);
+	if (rt->state == REMAP_FAILED) {
+		/* slots are not given out anew before what failed is settled */
+		for (mv = rt->move; mv < end; mv++)
+			fail_bios(rt, mv);
+		rt->moves = 0;
+		return 0;
+	}
 	while (remap_map_prepare(&rt->map, REMAP_BATCH))
 		io_schedule_timeout(HZ / 10);
 	for (mv = rt->move; mv < end; mv++) {
@@ -661,7 +708,7 @@ static void move_add(struct remap_target *rt, u64 block, u32 value, enum remap_c
 	mv->error = BLK_STS_OK;
 	mv->old_is_bad = false;
 	mv->attempted = false;
-	mv->slots_tried = 0;
+	mv->tries = 0;
 }
 
 static struct remap_move *move_find(struct remap_target *rt, u64 block)
@@ -689,6 +736,7 @@ static bool storm(struct remap_target *rt)
 		return false;
 	DMERR("%s: more than %u errors in %u s: not bad blocks but a bad disk?", rt->name, burst,
 	      READ_ONCE(rt->window));
+	rt->paused = true;
 	remap_set_state(rt, REMAP_PAUSED);
 	return true;
 }
@@ -720,8 +768,8 @@ static blk_status_t failed_block(struct remap_target *rt, struct bio *bio, u64 b
 	value = remap_map_get(&rt->map, block);
 	slot = value == REMAP_VALUE_NONE ? REMAP_NO_SLOT : value & REMAP_VALUE_SLOT;
 	lost = lost_of(rt, slot);
-	if (value != REMAP_VALUE_NONE && value & REMAP_VALUE_SPECIAL && !lost)
-		return BLK_STS_IOERR;	/* frozen */
+	if (value != REMAP_VALUE_NONE && value & REMAP_VALUE_FROZEN)
+		return BLK_STS_IOERR;
 	if (!(lost & sector_bits(rt, within, count))) {
 		error = write_again(rt, bio, block, slot, within, count);
 		if (!error || !remap_error_is_medium(error))
@@ -784,17 +832,15 @@ static void handle_waiting(struct remap_target *rt, struct bio *bio, struct bio_
 		return;
 	}
 	bio_in_block(rt, bio, block, &within, &count);
-	lost = lost_of(rt, slot);
-	if (lost & sector_bits(rt, within, count)) {
-		if (op_is_write(bio_op(bio)))
-			bio_list_add(failed, bio);
-		else
-			bio_finish(rt, bio, BLK_STS_MEDIUM);
-	} else if (!lost && op_is_write(bio_op(bio))) {
-		bio_finish(rt, bio, BLK_STS_IOERR);	/* frozen */
-	} else {
+	lost = lost_of(rt, slot) & sector_bits(rt, within, count);
+	if (op_is_write(bio_op(bio)) && value & REMAP_VALUE_FROZEN)
+		bio_finish(rt, bio, BLK_STS_IOERR);
+	else if (lost && op_is_write(bio_op(bio)))
+		bio_list_add(failed, bio);
+	else if (lost)
+		bio_finish(rt, bio, BLK_STS_MEDIUM);
+	else
 		bio_dispatch(rt, bio, slot);
-	}
 }
 
 /* ---- messages ---- */
@@ -806,6 +852,12 @@ static void handle_move(struct remap_target *rt, struct remap_request *req)
 	unsigned int asked, moved;
 	u32 value = 0;
 
+	if (rt->state != REMAP_ACTIVE && !(unmap && rt->state == REMAP_EXHAUSTED)) {
+		req->error = rt->state == REMAP_READONLY ? -EROFS :
+			     rt->state == REMAP_EXHAUSTED ? -ENOSPC :
+			     rt->state == REMAP_FAILED ? -EIO : -EBUSY;
+		return;
+	}
 	while (req->first <= req->last && rt->moves < REMAP_BATCH) {
 		u64 block = req->first;
 
@@ -819,15 +871,12 @@ static void handle_move(struct remap_target *rt, struct remap_request *req)
 			value = remap_map_get(&rt->map, block);
 		}
 		req->first = block + 1;
-		if (!unmap && value == REMAP_VALUE_NONE) {
+		if (value == REMAP_VALUE_NONE)
 			move_add(rt, block, value, REMAP_CAUSE_MESSAGE);
-		} else if (value & REMAP_VALUE_SPECIAL && (unmap || !lost_of(rt, value &
-									   REMAP_VALUE_SLOT))) {
-			/* frozen, or unmap with sectors lost */
-			req->failed++;
-		} else if (unmap) {
+		else if (value & REMAP_VALUE_FROZEN || (unmap && value & REMAP_VALUE_SPECIAL))
+			req->failed++;		/* the latter has lost sectors */
+		else if (unmap)
 			move_add(rt, block, value, REMAP_CAUSE_UNMAP);
-		}
 	}
 	asked = rt->moves;
 	moved = move_batch(rt);
@@ -867,7 +916,7 @@ static void thaw(struct remap_target *rt)
 		block = remap_map_next(&rt->map, block, rt->map.blocks - 1, &value);
 		if (block == REMAP_MAP_END)
 			return;
-		if (value & REMAP_VALUE_SPECIAL) {
+		if (value & REMAP_VALUE_FROZEN) {
 			u32 slot = value & REMAP_VALUE_SLOT;
 
 			if (slot != REMAP_NO_SLOT)
@@ -900,19 +949,25 @@ static void handle_request(struct remap_target *rt, struct remap_request *req)
 	case REMAP_REQ_RESET:
 		break;
 	}
-	if (remap_meta_commit(m, true)) {
-		req->error = -EIO;
+	if (remap_meta_commit(m, true))
 		remap_set_state(rt, REMAP_FAILED);
+	else
+		thaw(rt);
+	remap_meta_verify(m, true, req->replica);	/* mends what can be mended all the same */
+	if (!remap_meta_whole(m)) {
+		req->error = -EIO;
 		return;
 	}
-	thaw(rt);
-	remap_meta_verify(m, true, req->replica);
-	if (remap_meta_replicas_ok(m) < REMAP_QUORUM)
-		return;
-	if (rt->state == REMAP_FAILED || req->type == REMAP_REQ_RESET) {
+	if (req->type == REMAP_REQ_RESET) {
 		rt->window_moves = 0;
-		remap_set_state(rt, remap_meta_room(m) ? REMAP_ACTIVE : REMAP_EXHAUSTED);
+		rt->paused = false;
 	}
+	if (rt->paused)
+		remap_set_state(rt, REMAP_PAUSED);
+	else if (remap_meta_room(m) == -EIO)
+		remap_set_state(rt, REMAP_FAILED);
+	else
+		remap_set_state(rt, m->slots_free ? REMAP_ACTIVE : REMAP_EXHAUSTED);
 }
 
 /* ---- the worker ---- */

@@ -59,10 +59,10 @@ static int map_flush(struct remap_target *rt, struct remap_bio *rb, struct bio *
 
 static void flush_done(struct remap_target *rt, struct remap_bio *rb)
 {
-	s64 upto = rb->flush - 1;
+	s64 covered = rb->flush - 1;
 	s64 at = atomic64_read(&rt->clean_at);
 
-	while (at < upto && !atomic64_try_cmpxchg(&rt->clean_at, &at, upto))
+	while (at < covered && !atomic64_try_cmpxchg(&rt->clean_at, &at, covered))
 		;
 }
 
@@ -88,7 +88,13 @@ static int map_slow(struct remap_target *rt, struct remap_bio *rb, struct bio *b
 		return DM_MAPIO_REMAPPED;
 
 	if (!(value & REMAP_VALUE_SPECIAL)) {
-		/* reads of a slot count too: it is not given to another block under them */
+		if (unlikely(rt->meta.readonly && op_is_write(bio_op(bio))))
+			return DM_MAPIO_KILL;
+		/*
+		 * Reads of a slot count too: it is not given to another block under them. It is
+		 * after the look-up that they do; a slot that a block has left is free for others
+		 * only after a further drain.
+		 */
 		if (rb->epoch == REMAP_NO_EPOCH)
 			remap_count(rt, rb);
 		remap_to_slot(rt, rb, bio, value);
@@ -144,7 +150,8 @@ static int remap_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *err
 	enum remap_state state;
 
 	if (rb->on_spare && !*error) {
-		if (bio->bi_opf & REQ_PREFLUSH)
+		/* the block layer may have taken REQ_PREFLUSH away */
+		if (!rb->iter.bi_size)
 			flush_done(rt, rb);
 		else if (op_is_write(bio_op(bio)))
 			note_slot_write(rt);
@@ -159,11 +166,23 @@ static int remap_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *err
 		remap_relocator_take(rt, &rt->failed, bio);
 		return DM_ENDIO_INCOMPLETE;
 	}
-	atomic64_inc(&rt->io_errors);
+	if (*error != BLK_STS_AGAIN)
+		atomic64_inc(&rt->io_errors);
 	return DM_ENDIO_DONE;
 }
 
 /* ---- spares in use ---- */
+
+/* Also where one is the whole disk and the other a partition of it. */
+static bool areas_overlap(struct block_device *a, sector_t a_start, sector_t a_len,
+			  struct block_device *b, sector_t b_start, sector_t b_len)
+{
+	if (a->bd_disk != b->bd_disk)
+		return false;
+	a_start += get_start_sect(a);
+	b_start += get_start_sect(b);
+	return a_start < b_start + b_len && b_start < a_start + a_len;
+}
 
 /*
  * A spare has one master. Device-mapper opens devices for all its targets under one name, so it
@@ -175,9 +194,8 @@ static LIST_HEAD(active_spares);
 
 static bool spares_overlap(const struct remap_target *a, const struct remap_target *b)
 {
-	return a->spare->bd_dev == b->spare->bd_dev &&
-	       a->spare_start < b->spare_start + b->meta.super.spare_sectors &&
-	       b->spare_start < a->spare_start + a->meta.super.spare_sectors;
+	return areas_overlap(a->spare, a->spare_start, a->meta.super.spare_sectors,
+			     b->spare, b->spare_start, b->meta.super.spare_sectors);
 }
 
 /* Who else has this spare, now? The table that @rt replaces does not count. */
@@ -303,9 +321,8 @@ static int check_devices(struct dm_target *ti, struct remap_target *rt)
 		ti->error = "Zoned devices are not supported";
 		return -EINVAL;
 	}
-	if (rt->data->bd_dev == rt->spare->bd_dev &&
-	    rt->data_start < rt->spare_start + s->spare_sectors &&
-	    rt->spare_start < rt->data_start + ti->len) {
+	if (areas_overlap(rt->data, rt->data_start, ti->len, rt->spare, rt->spare_start,
+			  s->spare_sectors)) {
 		ti->error = "Data and spare overlap";
 		return -EINVAL;
 	}
@@ -316,8 +333,8 @@ static void remap_dtr(struct dm_target *ti)
 {
 	struct remap_target *rt = ti->private;
 
-	spare_release(rt);
 	remap_relocator_exit(rt);
+	spare_release(rt);
 	remap_map_destroy(&rt->map);
 	remap_meta_close(&rt->meta);
 	free_percpu(rt->inflight);
@@ -356,7 +373,9 @@ static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	rt->window = DEFAULT_WINDOW;
 	mutex_init(&rt->message_lock);
 	INIT_LIST_HEAD(&rt->active);
-	atomic64_set(&rt->flushes, 1);	/* written_at and clean_at 0: nothing to flush */
+	/* the table that this one replaces may have written to slots: the first flush is due */
+	atomic64_set(&rt->flushes, 1);
+	atomic64_set(&rt->written_at, 1);
 	xa_init(&rt->meta.tables);	/* dtr finds it in order, whatever fails first */
 
 	ti->error = "Cannot open data device";
@@ -387,7 +406,8 @@ static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 		r = -EINVAL;
 		goto bad;
 	}
-	r = remap_meta_open(&rt->meta, rt->name, rt->dev, rt->spare, rt->spare_start, size, &error);
+	r = remap_meta_open(&rt->meta, rt->name, rt->dev, rt->spare, rt->spare_start, size,
+			    remap_table_is_writable(ti->table), &error);
 	if (r) {
 		DMERR("%s: %s: %s", rt->name, rt->spare_dev->name, error);
 		ti->error = (char *)error;
@@ -409,12 +429,6 @@ static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	r = -ENOMEM;
 	rt->inflight = alloc_percpu(struct remap_inflight);
 	if (!rt->inflight)
-		goto bad;
-	r = remap_map_init(&rt->map, remap_data_blocks(&rt->meta.super));
-	if (r)
-		goto bad;
-	r = remap_map_prepare(&rt->map, REMAP_BATCH);
-	if (r)
 		goto bad;
 	r = remap_relocator_init(rt);
 	if (r)
@@ -448,7 +462,13 @@ static int remap_preresume(struct dm_target *ti)
 		return r;
 	}
 	noio = memalloc_noio_save();
-	r = remap_meta_load(&rt->meta, &rt->map, rt->force);
+	/* from nothing: an earlier attempt may have failed half-way */
+	remap_map_destroy(&rt->map);
+	r = remap_map_init(&rt->map, remap_data_blocks(&rt->meta.super));
+	if (!r)
+		r = remap_map_prepare(&rt->map, REMAP_BATCH);
+	if (!r)
+		r = remap_meta_load(&rt->meta, &rt->map, rt->force);
 	memalloc_noio_restore(noio);
 	if (r) {
 		DMERR("%s: cannot start: error %d", rt->name, r);
@@ -457,15 +477,30 @@ static int remap_preresume(struct dm_target *ti)
 	}
 	rt->loaded = true;
 	if (rt->meta.readonly)
-		rt->state = REMAP_READONLY;
-	else if (remap_meta_replicas_ok(&rt->meta) < REMAP_QUORUM)
-		rt->state = REMAP_FAILED;
+		remap_set_state(rt, REMAP_READONLY);
+	else if (!remap_meta_whole(&rt->meta))
+		remap_set_state(rt, REMAP_FAILED);
 	else if (!rt->meta.slots_free)
-		rt->state = REMAP_EXHAUSTED;
+		remap_set_state(rt, REMAP_EXHAUSTED);
 	DMINFO("%s: %llu blocks of %u bytes, %u of %u slots used, %u of %u replicas", rt->name,
 	       rt->map.blocks, rt->meta.super.block_size, rt->meta.slots_used,
 	       rt->meta.layout.slots, remap_meta_replicas_ok(&rt->meta), REMAP_ZONES);
 	return 0;
+}
+
+/* Before I/O is held back: a message that moves a million blocks would hold up everybody. */
+static void remap_presuspend(struct dm_target *ti)
+{
+	struct remap_target *rt = ti->private;
+
+	WRITE_ONCE(rt->suspending, true);
+}
+
+static void remap_resume(struct dm_target *ti)
+{
+	struct remap_target *rt = ti->private;
+
+	WRITE_ONCE(rt->suspending, false);
 }
 
 static void remap_postsuspend(struct dm_target *ti)
@@ -516,7 +551,6 @@ static int move_range(struct remap_target *rt, bool unmap, const char *from, con
 		      char *result, unsigned int maxlen)
 {
 	struct remap_request req = { .type = unmap ? REMAP_REQ_UNMOVE : REMAP_REQ_MOVE };
-	enum remap_state state = READ_ONCE(rt->state);
 	unsigned int sz = 0;
 	u64 sector, n;
 
@@ -525,19 +559,19 @@ static int move_range(struct remap_target *rt, bool unmap, const char *from, con
 		DMERR("%s: sectors %s + %s are not within the device", rt->name, from, count);
 		return -EINVAL;
 	}
-	if (dm_suspended(rt->ti) ||
-	    (state != REMAP_ACTIVE && !(unmap && state == REMAP_EXHAUSTED))) {
-		DMERR("%s: not in a state to move blocks", rt->name);
-		return state == REMAP_READONLY ? -EROFS :
-		       state == REMAP_EXHAUSTED ? -ENOSPC :
-		       state == REMAP_FAILED ? -EIO : -EBUSY;
-	}
 	req.first = sector >> rt->block_shift;
 	req.last = (sector + n - 1) >> rt->block_shift;
-	while (req.first <= req.last) {
+	while (req.first <= req.last && !req.error) {
 		if (fatal_signal_pending(current))
-			return -EINTR;
-		remap_relocator_ask(rt, &req);
+			req.error = -EINTR;
+		else if (READ_ONCE(rt->suspending) || dm_suspended(rt->ti))
+			req.error = -EBUSY;
+		else
+			remap_relocator_ask(rt, &req);
+	}
+	if (req.error) {
+		DMERR("%s: not in a state to move blocks; %llu were moved", rt->name, req.moved);
+		return req.error;
 	}
 	DMEMIT("moved %llu\n", req.moved);
 	if (req.failed) {
@@ -616,20 +650,22 @@ static int remap_message(struct dm_target *ti, unsigned int argc, char **argv, c
 
 static void emit_table(struct remap_target *rt, char *result, unsigned int maxlen)
 {
-	unsigned int words = 2 * (!rt->verify + (rt->burst != DEFAULT_BURST) +
-				  (rt->window != DEFAULT_WINDOW) + rt->force + !!rt->spare_size);
+	bool verify = READ_ONCE(rt->verify);
+	unsigned int burst = READ_ONCE(rt->burst), window = READ_ONCE(rt->window);
+	unsigned int words = 2 * (!verify + (burst != DEFAULT_BURST) +
+				  (window != DEFAULT_WINDOW) + rt->force + !!rt->spare_size);
 	unsigned int sz = 0;
 
 	DMEMIT("%s %llu %s %llu", rt->data_dev->name, (u64)rt->data_start, rt->spare_dev->name,
 	       (u64)rt->spare_start);
 	if (words)
 		DMEMIT(" %u", words);
-	if (!rt->verify)
+	if (!verify)
 		DMEMIT(" verify 0");
-	if (rt->burst != DEFAULT_BURST)
-		DMEMIT(" burst %u", rt->burst);
-	if (rt->window != DEFAULT_WINDOW)
-		DMEMIT(" window %u", rt->window);
+	if (burst != DEFAULT_BURST)
+		DMEMIT(" burst %u", burst);
+	if (window != DEFAULT_WINDOW)
+		DMEMIT(" window %u", window);
 	if (rt->force)
 		DMEMIT(" force 1");
 	if (rt->spare_size)
@@ -680,6 +716,17 @@ static int remap_iterate_devices(struct dm_target *ti, iterate_devices_callout_f
 	return r ?: fn(ti, rt->spare_dev, rt->spare_start, rt->meta.super.spare_sectors, data);
 }
 
+/* Lost sectors are told apart no finer than by the sectors that format saw. */
+static void remap_io_hints(struct dm_target *ti, struct queue_limits *limits)
+{
+	struct remap_target *rt = ti->private;
+	unsigned int size = rt->meta.super.sector_size;
+
+	limits->logical_block_size = max(limits->logical_block_size, size);
+	limits->physical_block_size = max(limits->physical_block_size, size);
+	limits->io_min = max(limits->io_min, size);
+}
+
 static struct target_type remap_type = {
 	.name = REMAP_TARGET_NAME,
 	.version = REMAP_TARGET_VERSION,
@@ -690,10 +737,14 @@ static struct target_type remap_type = {
 	.map = remap_map,
 	.end_io = remap_end_io,
 	.preresume = remap_preresume,
+	.resume = remap_resume,
+	.presuspend = remap_presuspend,
+	.presuspend_undo = remap_resume,
 	.postsuspend = remap_postsuspend,
 	.message = remap_message,
 	.status = remap_status,
 	.iterate_devices = remap_iterate_devices,
+	.io_hints = remap_io_hints,
 };
 
 static int __init remap_init(void)

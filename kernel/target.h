@@ -17,6 +17,7 @@
 #include "remap/abi.h"
 
 #define REMAP_BATCH		(REMAP_MAP_RESERVE / 2)	/* blocks relocated together */
+#define REMAP_SLOT_TRIES	8	/* bad slots in a row before the spare itself is blamed */
 
 /*
  * Writes (and reads of slots) on their way to a device, by the epoch in which they set out. Of
@@ -44,7 +45,8 @@ struct remap_move {
 	blk_status_t error;
 	bool old_is_bad;		/* the old slot failed: never use it again */
 	bool attempted;			/* a commit of its new entry was begun */
-	unsigned int slots_tried;
+	unsigned int tries;
+	u32 tried[REMAP_SLOT_TRIES];	/* slots that turned out to be bad */
 	u8 *buf;			/* its content */
 	u8 *readback;
 	struct remap_io io;
@@ -110,6 +112,8 @@ struct remap_target {
 		bool bad;
 	} left[REMAP_BATCH];		/* slots that blocks have left, to be freed */
 	unsigned int lefts;
+	bool verifying;			/* option verify, for the batch at hand */
+	bool paused;			/* a storm was met, and no reset since */
 	u8 *bounce;			/* for a block */
 	unsigned int buf_order;		/* of all buffers for blocks */
 	unsigned long window_start;	/* jiffies */
@@ -133,7 +137,8 @@ struct remap_target {
 	const char *name;
 	dev_t dev;
 	bool loaded;
-	struct mutex message_lock;
+	bool suspending;		/* long messages give way */
+	struct mutex message_lock;	/* one message at a time */
 	struct list_head active;	/* in target.c's list of active spares */
 };
 

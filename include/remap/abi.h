@@ -13,8 +13,8 @@
  *   burst <n>		pause after more than n relocations within window seconds; 0: never (1024)
  *   window <seconds>	(10)
  *   force 0|1		start although table blocks are lost; their slots are taken as free (0)
- *   spare_size <sectors>	size of the spare, where it is not the rest of the device; only needed
- *			to find the metadata when the first of the five copies is destroyed
+ *   spare_size <sectors>	of the spare, where it is not the rest of the device; only needed to
+ *			find the metadata when the first of the five copies is destroyed
  *
  * MESSAGES
  *
@@ -26,10 +26,11 @@
  *				state one of ok, stale, corrupt, unreadable
  *   repair			rewrite the replicas that verify would complain about
  *   set <option> <value>	verify, burst or window
- *   reset			leave "paused", or "failed" where the spare takes writes again; repairs
- *   list <from>		answers lines "<sector> <count> <slot> <lost>", one for each remapped
- *				block, from the block of sector <from> on, lost in hex with bit n for
- *				the block's logical sector n; last line "next <sector>" or "end"
+ *   reset			leave "paused", or "failed" where the spare is well again; repairs
+ *   list <from>		answers lines "<sector> <count> <slot> <lost>", one for each
+ *				remapped block, from the block of sector <from> on, lost in hex
+ *				with bit n for the block's logical sector n; last line
+ *				"next <sector>" or "end"
  *
  *   Blocks already where they should be are passed over. A block with lost sectors is not
  *   unmapped: the data device could not keep that they are lost.

@@ -50,7 +50,7 @@ struct remap_disk_super {
 	__u8	uuid[16];
 	__u8	label[REMAP_LABEL_LEN];
 	__le32	block_size;		/* bytes, power of two */
-	__le32	sector_size;		/* bytes of a logical sector: what one bit of lost stands for */
+	__le32	sector_size;		/* bytes of a logical sector: one bit of lost */
 	__le64	data_sectors;		/* size of the data device, in sectors of 512 bytes */
 	__le64	spare_sectors;		/* size of the spare, in sectors of 512 bytes */
 	__le64	zone_sectors;		/* size of a zone, in sectors of 512 bytes */
@@ -88,7 +88,7 @@ struct remap_disk_entry {
 
 struct remap_disk_table_header {
 	__le32	magic;
-	__le32	crc;			/* crc32c(uuid, then all 4096 bytes, this field taken as 0) */
+	__le32	crc;			/* crc32c(uuid, then all 4096 bytes, this as 0) */
 	__le32	index;
 	__le32	reserved0;
 	__le64	generation;

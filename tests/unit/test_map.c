@@ -120,7 +120,8 @@ static void model_init(struct model *o, u64 blocks)
 	o->values = 0;
 	o->value = malloc(blocks * sizeof(u32));
 	assert_non_null(o->value);
-	memset(o->value, 0xff, blocks * sizeof(u32));
+	for (u64 i = 0; i < blocks; i++)
+		o->value[i] = REMAP_VALUE_NONE;
 }
 
 static void model_destroy(struct model *o)

@@ -76,6 +76,44 @@ start() {
 	pattern verify "$T" 4000 8 2
 }
 
+@test "unmap of a block whose slot no longer reads invents nothing: it fails, the block stays" {
+	start
+	bad data 4000 4000
+	pattern write "$T" 4000 8 2
+	first=$(remapctl dump --spare "$SPARE" --json | jq .zone_sectors)
+	bad spare $((first + 3)) $((first + 3))
+	good data 4000 4000
+	run -1 remapctl unmap t 4000
+	expect slots_used 1
+	pattern verify "$T" 4000 3 2
+	pattern lost "$T" 4003 1
+	pattern verify "$T" 4004 4 2
+}
+
+@test "a slot that lies about a write is put out of use, and costs the rest of its batch nothing" {
+	local i sectors first
+	sectors=$(blockdev --getsz "$SPARE")
+	start
+	first=$(remapctl dump --spare "$SPARE" --json | jq .zone_sectors)
+	remapctl stop t
+	dmsetup create under <<-END
+		0 $((first + 8)) linear $SPARE 0
+		$((first + 8)) 8 flakey $SPARE $((first + 8)) 0 1000 1 drop_writes
+		$((first + 16)) $((sectors - first - 16)) linear $SPARE $((first + 16))
+	END
+	remapctl start t --data "$DATA" --spare /dev/mapper/under
+	for i in {0..4}; do bad data $((8000 + 16 * i)) $((8000 + 16 * i)); done
+	pattern write "$T" 7000 2048 2
+	expect relocations 5
+	expect slots_bad 1
+	expect slots_used 5
+	pattern verify "$T" 7000 2048 2
+	remapctl stop t
+	remapctl start t --data "$DATA" --spare /dev/mapper/under
+	expect slots_bad 1
+	pattern verify "$T" 7000 2048 2
+}
+
 @test "a slot that does not take the data is put out of use and the next one is taken" {
 	start
 	first=$(remapctl dump --spare "$SPARE" --json | jq .zone_sectors)
@@ -184,7 +222,7 @@ start() {
 	run -1 pattern write "$T" 4000 8 2
 	expect state failed
 	pattern verify "$T" 4001 7 1
-	# the sectors beside the bad one could be written, but nobody can say which place a load finds
+	# the sectors beside the bad one could be written, but which place would a load find?
 	run -1 pattern write "$T" 4001 1 3
 	for z in 0 2 3; do good spare $((at[z] / 512)) $(((at[z] + at[5]) / 512 - 1)); done
 	remapctl reset t
@@ -284,8 +322,10 @@ start() {
 	make_null_blk spare 4 cache_size=1
 	start
 	bad data 4000 4000
+	before=$(flushes)
+	sync "$T"				# the first one: who knows what was there before
+	(($(flushes) == before + 1))
 	pattern write "$T" 4000 8 2		# made durable by itself
-	sync "$T"
 	before=$(flushes)
 	pattern write "$T" 20000 8 2
 	sync "$T"
@@ -293,6 +333,12 @@ start() {
 	pattern write "$T" 4000 8 3		# goes to the slot, without FUA
 	sync "$T"
 	(($(flushes) == before + 1))
+	sync "$T"
+	(($(flushes) == before + 1))
+	restart					# with a write to the slot that nobody has flushed
+	pattern write "$T" 4000 8 4
+	restart
+	before=$(flushes)
 	sync "$T"
 	(($(flushes) == before + 1))
 }
@@ -353,4 +399,24 @@ start() {
 	done
 	expect slots_used 0
 	expect relocations 0
+}
+
+@test "a read-only table reads what is remapped and writes to neither device" {
+	start
+	bad data 4000 4000
+	pattern write "$T" 4000 8 2
+	line=$(dmsetup table t)
+	remapctl stop t
+	zone2=$(remapctl dump --spare "$SPARE" --json | jq '.zones[2].sector')
+	dd if=/dev/zero of="$SPARE" bs=512 seek="$zone2" count=128 conv=notrunc oflag=direct \
+		status=none
+	sum=$(md5sum <"$SPARE")
+	dmsetup create -r t --table "$line"
+	expect state readonly
+	pattern verify "$T" 4000 8 2
+	pattern verify "$T" 0 4000 1
+	run ! dmsetup message t 0 remap 8000 8
+	run ! dmsetup message t 0 repair
+	dmsetup remove t
+	[[ $(md5sum <"$SPARE") == "$sum" ]]
 }

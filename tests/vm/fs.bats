@@ -86,7 +86,7 @@ check_fs() { # TYPE CHECK...
 		--bsrange=512-128k --iodepth=8 --io_size=16M --group_reporting
 	(($(field relocations) > 20))
 	expect state active
-	[[ $(remapctl verify t --json | jq -r '[.replicas[].state] | join(" ")') == "ok ok ok ok ok" ]]
+	[[ $(replicas t) == "ok ok ok ok ok" ]]
 }
 
 @test "proactive remaps and unmaps under load lose nothing" {

@@ -40,27 +40,24 @@ check_all() {
 
 # Overwrite zone N of the spare with something.
 destroy() { # N SOURCE
-	local z
-	mapfile -t z < <(zones)
-	dd if="$2" of="$SPARE" bs=64K oflag=seek_bytes,direct iflag=fullblock conv=notrunc \
-		seek="${z[$1]}" count=$((z[5] / 65536)) status=none
+	local at
+	mapfile -t at < <(zones)
+	overwrite "${at[$1]}" "${at[5]}" "$2"
 }
 
-# verify in words: "ok ok stale corrupt ok"
-replicas() {
-	remapctl verify "$@" --json | jq -r '[.replicas[].state] | join(" ")'
+overwrite() { # OFFSET BYTES SOURCE
+	dd if="$3" of="$SPARE" bs=64K oflag=seek_bytes,direct iflag=fullblock conv=notrunc \
+		seek="$1" count=$(($2 / 65536)) status=none
 }
 
 @test "each single zone is enough; start mends the four others" {
-	local keep z
+	local keep z at
 
+	mapfile -t at < <(zones)
 	for keep in 0 1 2 3 4; do
 		remapctl stop t
-		mapfile -t at < <(zones)
 		for z in 0 1 2 3 4; do
-			((z == keep)) || dd if=/dev/urandom of="$SPARE" bs=64K conv=notrunc status=none \
-				oflag=seek_bytes,direct iflag=fullblock seek="${at[$z]}" \
-				count=$((at[5] / 65536))
+			((z == keep)) || overwrite "${at[z]}" "${at[5]}" /dev/urandom
 		done
 		remapctl start t --data "$DATA" --spare "$SPARE"
 		check_all

@@ -53,7 +53,8 @@ static bool write_all(int fd, uint8_t *buf, uint64_t sector, uint64_t count, uin
 		fill(buf + i * SECTOR, sector + i, seed);
 	for (uint64_t i = 0; i < count; i += size) {
 		uint64_t n = count - i < size ? count - i : size;
-		ssize_t r = pwrite(fd, buf + i * SECTOR, n * SECTOR, (off_t)((sector + i) * SECTOR));
+		off_t at = (off_t)((sector + i) * SECTOR);
+		ssize_t r = pwrite(fd, buf + i * SECTOR, n * SECTOR, at);
 
 		if (r == (ssize_t)(n * SECTOR))
 			continue;
@@ -122,7 +123,7 @@ int main(int argc, char **argv)
 	bool ok;
 
 	if (!writing && !lost && !(argc == 6 && !strcmp(argv[1], "verify"))) {
-		fprintf(stderr, "usage: pattern write|verify|lost DEV SECTOR COUNT [SEED [SIZE]]\n");
+		fputs("usage: pattern write|verify|lost DEV SECTOR COUNT [SEED [SIZE]]\n", stderr);
 		return 2;
 	}
 	sector = strtoull(argv[3], NULL, 10);

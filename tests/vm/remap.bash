@@ -66,6 +66,11 @@ partition() { # DEVICE NUMBER
 	echo "/dev/$node$2"
 }
 
+# verify in words: "ok ok stale corrupt ok"
+replicas() {
+	remapctl verify "$@" --json | jq -r '[.replicas[].state] | join(" ")'
+}
+
 # Offsets and length of the five copies of the metadata, in bytes: START... SIZE
 zones() {
 	remapctl dump --spare "$SPARE" --json | jq -r '(.zones[].sector, .zone_sectors) * 512'

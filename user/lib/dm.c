@@ -82,10 +82,14 @@ static int kmsg_open(void)
 	return fd;
 }
 
-/* The last line of the target's own, or device-mapper's about a table; "" if there is none. */
+/*
+ * Why the kernel refused a table: the first error that the target itself has logged, or, where it
+ * did not get a say, what device-mapper says. Numbers of a device that is gone again help nobody.
+ */
 static void kmsg_reason(int fd, char *reason, size_t size)
 {
 	static const char table[] = "device-mapper: table: ", ours[] = "device-mapper: remap: ";
+	const int err = 3;		/* KERN_ERR */
 	char record[2048];
 	ssize_t n;
 
@@ -93,7 +97,8 @@ static void kmsg_reason(int fd, char *reason, size_t size)
 	if (fd < 0)
 		return;
 	for (;;) {
-		const char *text;
+		bool own;
+		char *text;
 
 		n = read(fd, record, sizeof(record) - 1);
 		if (n < 0 && errno == EPIPE)
@@ -103,20 +108,19 @@ static void kmsg_reason(int fd, char *reason, size_t size)
 		record[n] = 0;
 		record[strcspn(record, "\n")] = 0;
 		text = strchr(record, ';');
-		if (!text++)
+		if (!text++ || (atoi(record) & 7) > err)
 			continue;
-		if (!strncmp(text, ours, strlen(ours))) {
-			text += strlen(ours);
-		} else if (!strncmp(text, table, strlen(table))) {
-			text += strlen(table);
-			/* the number of a device that is gone again helps nobody: "253:0: remap: "
-			"..." */
-			if (strstr(text, "remap: "))
-				text = strstr(text, "remap: ") + strlen("remap: ");
-		} else {
+		own = !strncmp(text, ours, strlen(ours));
+		if (!own && strncmp(text, table, strlen(table)))
 			continue;
-		}
+		text += own ? strlen(ours) : strlen(table);
+		text += strspn(text, "0123456789:");
+		text += *text == ' ';
+		if (!own && !strncmp(text, "remap: ", strlen("remap: ")))
+			text += strlen("remap: ");
 		remap_text_clean(reason, size, text);
+		if (own)
+			return;
 	}
 }
 
