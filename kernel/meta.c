@@ -161,7 +161,7 @@ struct refused {
 
 /* Read both copies at @sector; valid superblocks go to @s, of which there is room for two. */
 static unsigned int read_supers(struct remap_meta *m, u64 sector, struct remap_super *s,
-				struct refused *not)
+				struct refused *refused)
 {
 	unsigned int copy, n = 0;
 	struct remap_layout l;
@@ -178,12 +178,12 @@ static unsigned int read_supers(struct remap_meta *m, u64 sector, struct remap_s
 			n++;
 			continue;
 		}
-		if (c == REMAP_BAD_FEATURE && s[n].generation > not->generation) {
-			not->generation = s[n].generation;
-			memcpy(not->uuid, s[n].uuid, sizeof(not->uuid));
+		if (c == REMAP_BAD_FEATURE && s[n].generation > refused->generation) {
+			refused->generation = s[n].generation;
+			memcpy(refused->uuid, s[n].uuid, sizeof(refused->uuid));
 		}
-		if (c > not->worst)
-			not->worst = c;
+		if (c > refused->worst)
+			refused->worst = c;
 	}
 	return n;
 }
@@ -191,20 +191,20 @@ static unsigned int read_supers(struct remap_meta *m, u64 sector, struct remap_s
 static int find_super(struct remap_meta *m, struct remap_super *s, const char **error)
 {
 	u64 place[REMAP_SUPER_PLACES];
-	struct refused not = { .worst = REMAP_BLANK };
+	struct refused refused = { .worst = REMAP_BLANK };
 	unsigned int i, n = 0, places;
 	int best;
 
 	places = remap_super_places(m->size, place);
 	for (i = 0; i < places; i++)
-		n += read_supers(m, place[i], &s[n], &not);
+		n += read_supers(m, place[i], &s[n], &refused);
 	best = remap_super_choose(s, n);
 	if (best == -ENODATA) {
-		*error = not.worst == REMAP_BLANK ? "spare is not formatted (remapctl format)" :
-			 not.worst == REMAP_BAD_VERSION ? "spare has a newer format version" :
-			 not.worst == REMAP_BAD_FEATURE ? "spare uses features unknown here" :
+		*error = refused.worst == REMAP_BLANK ? "spare is not formatted (remapctl format)" :
+			 refused.worst == REMAP_BAD_VERSION ? "spare has a newer format version" :
+			 refused.worst == REMAP_BAD_FEATURE ? "spare uses features unknown here" :
 			 "no valid superblock on spare";
-		return not.worst == REMAP_BLANK ? -ENODATA : -EUCLEAN;
+		return refused.worst == REMAP_BLANK ? -ENODATA : -EUCLEAN;
 	}
 	if (best < 0) {
 		*error = "superblocks of two formats on spare, equally many";
@@ -223,7 +223,7 @@ static int find_super(struct remap_meta *m, struct remap_super *s, const char **
 	if (remap_layout_compute(&m->layout, m->super.spare_sectors, m->super.block_size))
 		return -EUCLEAN;	/* cannot be: it was decoded */
 	for (i = 0; i < REMAP_ZONES; i++) {
-		unsigned int k = read_supers(m, m->layout.zone_start[i], s, &not);
+		unsigned int k = read_supers(m, m->layout.zone_start[i], s, &refused);
 
 		while (k--)
 			if (remap_super_same_shape(&s[k], &m->super) &&
@@ -231,8 +231,8 @@ static int find_super(struct remap_meta *m, struct remap_super *s, const char **
 				m->super = s[k];
 	}
 	/* an older generation is not a way around what the newest one demands */
-	if (not.generation > m->super.generation &&
-	    !memcmp(not.uuid, m->super.uuid, sizeof(not.uuid))) {
+	if (refused.generation > m->super.generation &&
+	    !memcmp(refused.uuid, m->super.uuid, sizeof(refused.uuid))) {
 		*error = "spare uses features unknown here";
 		return -EUCLEAN;
 	}

@@ -363,6 +363,18 @@ start() {
 	remapctl stop t
 }
 
+@test "a disk known by its file system alone is still known after mkfs; another one is refused" {
+	start
+	mkfs.ext4 -q "$T"
+	restart
+	mkfs.xfs -q -f "$T"
+	restart
+	remapctl stop t
+	mkfs.ext4 -q -F "$DATA"
+	run -1 remapctl start t --data "$DATA" --spare "$SPARE"
+	remapctl start t --data "$DATA" --spare "$SPARE" --force
+}
+
 @test "the module is refused to leave while in use, and comes back" {
 	start
 	run ! rmmod dm_remap

@@ -311,6 +311,35 @@ int cmd_create(const struct args *a)
 	return status;
 }
 
+/*
+ * Somebody may have run mkfs on the device since it was started. Where a file system's UUID is
+ * all that is recorded of the disk, record the new one: now we know that it is the same disk,
+ * the next start would not. A failure costs that start a --force.
+ */
+static void note_file_system(const struct remap_target *t)
+{
+	struct remap_identity was, is;
+	struct remap_dev data, spare;
+	char path[PATH_MAX];
+	struct remap_spare sp;
+	struct remap_err err;
+	const char *which;
+
+	remap_dev_path(t->data, path, sizeof(path));
+	if (!t->data || !t->spare || remap_dev_open(path, &data, &err))
+		return;
+	remap_dev_path(t->spare, path, sizeof(path));
+	if (remap_dev_open(path, &spare, &err) || read_spare(&spare, true, &sp, &err))
+		return;
+	remap_identity_from_super(&was, &sp.super);
+	remap_dev_identity(&data, &is);
+	if (remap_identity_strong(&was) || !*is.fsuuid ||
+	    remap_identity_match(&was, &is, &which) == REMAP_MATCH_YES)
+		return;
+	if (refresh_identity(&spare, &sp, &is, &err))
+		warning("%s", err.text);
+}
+
 int cmd_stop(const struct args *a)
 {
 	_cleanup_json_ struct json_object *o = json_object_new_object();
@@ -319,6 +348,7 @@ int cmd_stop(const struct args *a)
 
 	if (remap_dm_get(name_of(a->pos[0]), &t, &err) || remap_dm_remove(&t, &err))
 		return problem_err(&err);
+	note_file_system(&t);
 	put_str(o, "name", t.name);
 	put_bool(o, "stopped", true);
 	out_json(a, o);
