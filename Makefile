@@ -134,7 +134,12 @@ lint: ## static checks of scripts, sources, man pages
 
 # --- installation
 
+# Without KVER= the module is for the newest headers, which need not be the kernel that runs.
 install: all ## install module, tools and man pages (DESTDIR, PREFIX)
+ifeq ($(origin KVER)$(DESTDIR),file)
+	$(Q)[ '$(KVER)' = "$$(uname -r)" ] || { echo "install: no headers for the running kernel:" \
+		"install linux-headers-$$(uname -r), or say KVER=$(KVER)" >&2; exit 1; }
+endif
 	$(Q)install -D -m 644 $(module) $(DESTDIR)/lib/modules/$(KVER)/updates/dm-remap.ko
 	$(Q)if [ -n '$(tools)' ]; then install -D -t $(DESTDIR)$(PREFIX)/sbin $(tools); fi
 	$(Q)if [ -n '$(man_pages)' ]; then \

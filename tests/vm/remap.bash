@@ -42,6 +42,7 @@ changes() {
 	before=$(field "$what")
 	"$@" || return
 	after=$(field "$what")
+	[[ $before =~ ^[0-9]+$ && $after =~ ^[0-9]+$ ]] || { echo "$what: ?"; return 1; }
 	((after - before == by)) || { echo "$what: $before -> $after, expected +$by"; return 1; }
 }
 

@@ -5,22 +5,25 @@
 # device nodes made by udev, places to write to.
 
 bats_require_minimum_version 1.5.0
+load devices
 
 @test "the guest runs the kernel that the module was built for" {
 	[ "$DM_REMAP_KO" = "$DM_REMAP_TREE/build/$(uname -r)/dm-remap.ko" ]
 }
 
 @test "modprobe finds the kernel's modules by name" {
-	modprobe dm-mod
-	modprobe null_blk nr_devices=1 gb=1
-	[ -b /dev/nullb0 ]
+	modprobe -a dm-mod null_blk scsi_debug dm-flakey ext4 xfs
+	grep -qw '^dm_flakey' /proc/modules
+	modprobe -r scsi_debug
 }
 
 @test "device-mapper and udev agree on a new device" {
-	dmsetup create smoke --table "0 2048 linear /dev/nullb0 0"
+	make_null_blk disk 1
+	dmsetup create smoke --table "0 2048 linear /dev/disk 0"
 	[ -b /dev/mapper/smoke ]
 	dmsetup remove smoke
 	[ ! -e /dev/mapper/smoke ]
+	remove_null_blk disk
 }
 
 @test "tmp, run and the results folder are writable, the host's root is not" {

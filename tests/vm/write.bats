@@ -22,9 +22,7 @@ teardown_file() {
 	remove_null_blk spare
 }
 
-# A bad sector, and what was there before. Sectors are counted from the case's own start.
-# Only the block of the bad sector can have moved, and only the bad sector can be lost, unless
-# the write covers it.
+# A write over a bad sector. Sectors are counted from the case's own start.
 check_one_bad() { # CASE WRITE_AT COUNT BAD_AT
 	local base=$(($1 * 16384)) at=$2 count=$3 bad=$4
 
@@ -32,12 +30,8 @@ check_one_bad() { # CASE WRITE_AT COUNT BAD_AT
 	bad data "$((base + bad))" "$((base + bad))"
 	changes relocations 1 pattern write "$T" $((base + at)) "$count" 2
 	pattern verify "$T" $((base + at)) "$count" 2
-	if ((bad >= at && bad < at + count)); then
-		pattern verify "$T" "$base" "$at" 1
-		pattern verify "$T" $((base + at + count)) $((16384 - at - count)) 1
-	else
-		echo "this case has to cover its bad sector" && return 1
-	fi
+	pattern verify "$T" "$base" "$at" 1
+	pattern verify "$T" $((base + at + count)) $((16384 - at - count)) 1
 }
 
 @test "512 bytes into a bad sector" {
@@ -143,6 +137,11 @@ check_one_bad() { # CASE WRITE_AT COUNT BAD_AT
 	pattern verify "$T" $((base + 1280)) 15104 1
 }
 
+@test "list agrees with status" {
+	[[ $(remapctl list t --json | jq length) == "$(field slots_used)" ]]
+	expect state active
+}
+
 @test "what was written survives stop and start" {
 	restart
 	pattern verify "$T" $((0 * 16384 + 4003)) 1 2
@@ -151,9 +150,4 @@ check_one_bad() { # CASE WRITE_AT COUNT BAD_AT
 	pattern verify "$T" $((10 * 16384 + 4096)) 2048 2
 	pattern verify "$T" $((13 * 16384 + 256)) 1024 6
 	remapctl verify t
-}
-
-@test "no error was passed up, and list agrees with status" {
-	[[ $(remapctl list t --json | jq length) == "$(field slots_used)" ]]
-	expect state active
 }
