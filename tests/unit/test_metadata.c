@@ -2,8 +2,8 @@
 /*
  * The metadata on a spare as user space handles them: format, find, verify, repair, update, on a
  * regular file. Writes, flushes and reads of the library go through the functions below, which
- * record, lose and fail them: that is how every crash is tried. What kernel/format.c decides by
- * itself has tests of its own.
+ * record, lose and fail them: that is how crashes are tried, by samples. What kernel/format.c
+ * decides by itself has tests of its own.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include "device.h"
 #include "spare.h"
 
 #define SPARE_BYTES	(1U << 20)
@@ -506,6 +507,28 @@ static void a_shrunk_spare_can_be_read_but_is_not_written(void **state)
 	assert_int_equal(remap_spare_update(&st, &sp, &sp.super, &err), -ENOSPC);
 }
 
+static void a_search_prefers_the_life_of_this_size(void **state)
+{
+	struct remap_super old = example;
+	struct remap_spare sp;
+
+	(void)state;
+	st.sectors /= 2;
+	old.uuid[0] = 77;
+	old.created = 500;
+	format(&old);
+	sp = found();
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(remap_spare_update(&st, &sp, &sp.super, &err), 0);
+	st.sectors *= 2;
+	format(&example);
+	assert_int_equal(remap_spare_find(&st, true, &sp, &err), 0);
+	assert_memory_equal(sp.super.uuid, example.uuid, 16);
+	assert_true(sp.several_lives);
+	assert_int_equal(remap_spare_find(&st, false, &sp, &err), 0);
+	assert_false(sp.several_lives);
+}
+
 /* ---- features ---- */
 
 static void an_unknown_feature_is_not_evaded_by_an_older_generation(void **state)
@@ -664,6 +687,63 @@ static void update_needs_three_replicas(void **state)
 	assert_int_equal(sp.super.generation, 2);
 }
 
+/* A superblock that reached one zone only may die with it, whatever an update does meanwhile. */
+static void update_first_secures_the_newest(void **state)
+{
+	struct remap_spare sp = populated();
+	struct remap_super s = sp.super;
+	unsigned int seed = 4;
+
+	(void)state;
+	s.generation = 2;
+	put_super(&sp, &s, 1U << 2);
+	sp = found();
+	assert_int_equal(sp.super.generation, 2);
+	record();
+	assert_int_equal(remap_spare_update(&st, &sp, &sp.super, &err), 0);
+	assert_int_equal(sp.super.generation, 3);
+	disk.record = false;
+	for (int i = 0; i < 500; i++) {
+		crash((unsigned int)i % (disk.flushes + 1), &seed);
+		fill(sp.layout.zone_start[2], sp.layout.zone_sectors, 0);
+		sp = found();
+		check_populated(&sp);
+	}
+}
+
+/* ---- other devices ---- */
+
+static void wipe_leaves_no_signature(void **state)
+{
+	static const char magic[] = "CD001";	/* ISO 9660, with the terminator behind it */
+	u8 sector[2048] = { 1 };
+	char what[64];
+	struct remap_dev dev = { .sectors = SPARE_BYTES >> 9 };
+
+	(void)state;
+	memset(sector + 7, 'x', 33);
+	memcpy(sector + 1, magic, 5);
+	sector[6] = 1;
+	raw_write(64, sector, sizeof(sector));
+	snprintf(dev.path, sizeof(dev.path), "/proc/self/fd/%d", st.fd);
+	assert_int_equal(remap_dev_foreign(&dev, what, sizeof(what), &err), 1);
+	assert_int_equal(remap_dev_wipe(st.fd, st.name, &err), 0);
+	assert_int_equal(remap_dev_foreign(&dev, what, sizeof(what), &err), 0);
+}
+
+static void a_disk_that_tells_less_is_not_taken_for_the_same(void **state)
+{
+	const struct remap_identity all = { .wwn = "naa.5", .serial = "S3Z", .fsuuid = "aaaa" };
+	const struct remap_identity same_fs = { .fsuuid = "aaaa" }, other_fs = { .fsuuid = "b" };
+	const struct remap_identity none = { .wwn = "" };
+	const char *which;
+
+	(void)state;
+	assert_int_equal(remap_identity_match(&all, &other_fs, &which), REMAP_MATCH_FS_DIFFERS);
+	assert_int_equal(remap_identity_match(&all, &same_fs, &which), REMAP_MATCH_YES);
+	assert_int_equal(remap_identity_match(&all, &none, &which), REMAP_MATCH_NONE);
+}
+
 static void repair_says_which_zones_stay_bad(void **state)
 {
 	struct remap_spare sp = populated();
@@ -707,6 +787,10 @@ int main(void)
 		TEST(repair_never_loses_anything),
 		TEST(update_needs_three_replicas),
 		TEST(repair_says_which_zones_stay_bad),
+		TEST(a_search_prefers_the_life_of_this_size),
+		TEST(update_first_secures_the_newest),
+		TEST(wipe_leaves_no_signature),
+		TEST(a_disk_that_tells_less_is_not_taken_for_the_same),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

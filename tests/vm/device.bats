@@ -373,7 +373,7 @@ start() {
 	start
 	mkfs.ext4 -q "$T"
 	restart
-	mkfs.xfs -q -f "$T"
+	mkfs.ext4 -q -F "$T"			# with another UUID
 	restart
 	remapctl stop t
 	mkfs.ext4 -q -F "$DATA"

@@ -114,12 +114,9 @@ static int check_sizes(const struct remap_dev *data, const struct remap_dev *spa
 	return 0;
 }
 
-static int check_contents(const struct remap_dev *data, const struct remap_dev *spare,
-			  struct remap_err *err)
+static int check_contents(const struct remap_dev *spare, struct remap_err *err)
 {
-	struct remap_store st;
 	char what[256];
-	bool present;
 	int r;
 
 	r = remap_dev_signature(spare, what, sizeof(what), err);
@@ -128,14 +125,24 @@ static int check_contents(const struct remap_dev *data, const struct remap_dev *
 				  what);
 	if (r)
 		return r;
-	r = remap_store_open(&st, data->path, false, err);
+	return 0;
+}
+
+/* Swapped arguments would destroy what the spare holds: no force overrides this. */
+static int check_data_no_spare(const struct remap_dev *data, struct remap_err *err)
+{
+	struct remap_store st;
+	bool present;
+	int r = remap_store_open(&st, data->path, false, err);
+
 	if (r)
 		return r;
 	present = remap_spare_present(&st);
 	remap_store_close(&st);
 	if (present)
 		return remap_fail(err, -EEXIST, "%s: the data device is a dm-remap spare itself "
-				  "(are --data and --spare swapped? --force uses it nevertheless)",
+				  "(are --data and --spare swapped? if not, dd if=/dev/zero of=%s "
+				  "bs=1M count=4 ends its life as a spare)", data->path,
 				  data->path);
 	return 0;
 }
@@ -186,7 +193,7 @@ int format_spare(const struct args *a, struct json_object **result)
 		s.block_size = default_block_size(&data);
 	s.sector_size = data.logical > spare.logical ? data.logical : spare.logical;
 	if (check_sizes(&data, &spare, s.block_size, s.sector_size, &err) ||
-	    (!a->force && check_contents(&data, &spare, &err)))
+	    check_data_no_spare(&data, &err) || (!a->force && check_contents(&spare, &err)))
 		return problem_err(&err);
 	warn_same_disk(&data, &spare);
 
@@ -267,6 +274,8 @@ static int report(const struct args *a, const struct remap_verdict *v,
 		return EXIT_GOOD;
 	for (unsigned int z = 0; z < REMAP_ZONES; z++)
 		bad += v->state[z] != REMAP_REPLICA_OK;
+	if (v->lost_tables && v->first_lost == REMAP_SUPER_INDEX)
+		return problem("%s: no valid copy of the superblock is left", a->spare);
 	if (v->lost_tables)
 		return problem("%s: %u table blocks have no valid copy left, the first is %u: the "
 			       "blocks in their slots cannot be found (start with --option force=1 "
@@ -309,8 +318,13 @@ int repair_spare(const struct args *a)
 		return problem("%s: active as %s (use remapctl repair "
 			       "%s)", a->spare, t.name, t.name);
 	if (remap_dev_free_for_use(&spare, &err) || remap_store_open(&st, a->spare, true, &err) ||
-	    remap_spare_find(&st, a->search, &sp, &err) ||
-	    remap_spare_repair(&st, &sp, &v, &err))
+	    remap_spare_find(&st, a->search, &sp, &err))
+		return problem_err(&err);
+	if (sp.several_lives)
+		return problem("%s: has superblocks of more than one spare, and which counts is "
+			       "not to be told (dump --search shows the likely one; restore the "
+			       "size that the device had)", a->spare);
+	if (remap_spare_repair(&st, &sp, &v, &err))
 		return problem_err(&err);
 	return report(a, &v, "they do not take writes: move the spare to another device");
 }
@@ -531,10 +545,15 @@ static struct json_object *scan_device(const struct remap_dev *dev, bool search,
 		put_str(o, "label", sp.super.label);
 		put_num(o, "size_sectors", sp.super.data_sectors);
 		put_num(o, "slots_total", sp.layout.slots);
-		r = remap_spare_table(&st, &sp, &t, &err);
-		if (!r)
-			put_num(o, "slots_used", t.used);
-		remap_table_free(&t);
+		if (sp.super.spare_sectors > st.sectors) {
+			r = remap_fail(&err, -ENOSPC, "%s: is smaller than when it was formatted "
+				       "(restore its size)", dev->path);
+		} else {
+			r = remap_spare_table(&st, &sp, &t, &err);
+			if (!r)
+				put_num(o, "slots_used", t.used);
+			remap_table_free(&t);
+		}
 		describe_use(o, dev, &sp.super, list, n);
 	} else {
 		describe_use(o, dev, NULL, list, n);

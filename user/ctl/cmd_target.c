@@ -23,6 +23,8 @@ static const char *name_of(const char *arg)
 
 /* ---- start ---- */
 
+enum { KEY_VERIFY, KEY_BURST, KEY_WINDOW, KEY_FORCE, KEY_SPARE_SIZE, KEYS };
+
 /*
  * The options for the kernel, checked here so that a mistake is named before anything is done.
  * Return: false, with the usage error told.
@@ -32,13 +34,13 @@ static bool take_options(const struct args *a, char *words, size_t size, unsigne
 {
 	static const struct {
 		const char *key;
-		u64 max;
+		u64 min, max;
 	} known[] = {
-		{ "verify", 1 },
-		{ "burst", UINT32_MAX },
-		{ "window", UINT32_MAX },
-		{ "force", 1 },
-		{ "spare_size", INT64_MAX },
+		[KEY_VERIFY] = { "verify", 0, 1 },
+		[KEY_BURST] = { "burst", 0, UINT32_MAX },
+		[KEY_WINDOW] = { "window", 1, 86400 },
+		[KEY_FORCE] = { "force", 0, 1 },
+		[KEY_SPARE_SIZE] = { "spare_size", 1, INT64_MAX },
 	};
 	unsigned int given = 0;
 	size_t at = 0;
@@ -50,11 +52,11 @@ static bool take_options(const struct args *a, char *words, size_t size, unsigne
 		size_t k, len = value ? (size_t)(value - a->option[i]) : 0;
 		uint64_t number;
 
-		for (k = 0; k < 5; k++)
+		for (k = 0; k < KEYS; k++)
 			if (len == strlen(known[k].key) &&
 			    !strncmp(a->option[i], known[k].key, len))
 				break;
-		if (!value || k == 5) {
+		if (!value || k == KEYS) {
 			usage_error(a, "--option %s: not one of verify=, burst=, window=, force=, "
 				    "spare_size=", a->option[i]);
 			return false;
@@ -64,12 +66,14 @@ static bool take_options(const struct args *a, char *words, size_t size, unsigne
 			return false;
 		}
 		given |= 1U << k;
-		if (!remap_parse_u64(value + 1, &number) || number > known[k].max) {
-			usage_error(a, "--option %s: not a number from 0 to %llu", a->option[i],
+		if (!remap_parse_u64(value + 1, &number) || number < known[k].min ||
+		    number > known[k].max) {
+			usage_error(a, "--option %s: not a number from %llu to %llu", a->option[i],
+				    (unsigned long long)known[k].min,
 				    (unsigned long long)known[k].max);
 			return false;
 		}
-		*spare_size |= k == 4;
+		*spare_size |= k == KEY_SPARE_SIZE;
 		at += (size_t)snprintf(words + at, size - at, " %s %" PRIu64, known[k].key, number);
 		*n += 2;
 	}
@@ -130,6 +134,10 @@ static int check_identity(const struct remap_spare *sp, const struct remap_dev *
 		*refresh = true;
 		return 0;
 	case REMAP_MATCH_NONE:
+		if (!remap_identity_empty(&want) && !force)
+			return remap_fail(err, -EINVAL, "%s: tells nothing of what was recorded, "
+					  "so it may not be the disk that the spare was formatted "
+					  "for: recorded %s (--force takes it)", data->path, was);
 		*refresh = remap_identity_empty(&want) && !remap_identity_empty(id);
 		return 0;
 	case REMAP_MATCH_YES:
@@ -301,6 +309,9 @@ int cmd_create(const struct args *a)
 	if (!check_name(a, name_of(a->pos[0])) ||
 	    !take_options(a, words, sizeof(words), &n, &spare_size))
 		return EXIT_USAGE;
+	if (spare_size)
+		return usage_error(a, "--option spare_size: not with create, which formats the "
+				   "spare as large as it is");
 	if (remap_dm_ready(&err) || check_free_name(name_of(a->pos[0]), &err))
 		return problem_err(&err);
 	status = format_spare(a, &o);
@@ -348,7 +359,8 @@ int cmd_stop(const struct args *a)
 
 	if (remap_dm_get(name_of(a->pos[0]), &t, &err) || remap_dm_remove(&t, &err))
 		return problem_err(&err);
-	note_file_system(&t);
+	if (t.state == REMAP_ACTIVE)
+		note_file_system(&t);
 	put_str(o, "name", t.name);
 	put_bool(o, "stopped", true);
 	out_json(a, o);

@@ -13,19 +13,22 @@
 
 static void say(const char *kind, const char *fmt, va_list ap)
 {
-	fprintf(stderr, "remapctl: %s", kind);
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
+	char text[1024], clean[1024];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	remap_text_clean(clean, sizeof(clean), text);	/* one line, whatever names are in it */
+	fprintf(stderr, "remapctl: %s%s\n", kind, clean);
 }
 
 int usage_error(const struct args *a, const char *fmt, ...)
 {
-	char text[512];
+	char raw[512], text[512];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	vsnprintf(raw, sizeof(raw), fmt, ap);
 	va_end(ap);
+	remap_text_clean(text, sizeof(text), raw);
 	fprintf(stderr, "remapctl: %s (see remapctl %s%s--help)\n", text,
 		a ? a->command : "", a ? " " : "");
 	return EXIT_USAGE;

@@ -176,6 +176,32 @@ static void check(struct parse *p)
 		exit(usage_error(&p->args, "--%s is missing", name_of(missing & -missing)));
 }
 
+/* Which word argp did not like: the first long option that there is not, else where it stopped. */
+static const char *wrong_word(const struct argp_option *options, int argc, char **argv, int next)
+{
+	for (int i = 1; i < argc; i++) {
+		size_t len = strcspn(argv[i], "="), k = 0;
+
+		if (strncmp(argv[i], "--", 2) || len == 2)
+			continue;
+		while (options[k].name && strncmp(options[k].name, argv[i] + 2, len - 2))
+			k++;
+		if (!options[k].name)
+			return argv[i];
+	}
+	return argv[next > 1 ? next - 1 : argc - 1];
+}
+
+static bool asks_for_help(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "--usage") ||
+		    !strcmp(argv[i], "-?") || !strcmp(argv[i], "--version") ||
+		    !strcmp(argv[i], "-V"))
+			return true;
+	return false;
+}
+
 static int run(const struct command *c, int argc, char **argv)
 {
 	struct argp_option options[OPTIONS + 1] = { { 0 } };
@@ -185,7 +211,7 @@ static int run(const struct command *c, int argc, char **argv)
 	};
 	char name[64];
 	size_t n = 0;
-	int status;
+	int status, next = argc;
 
 	for (size_t i = 0; i < OPTIONS; i++)
 		if ((c->options | OPT_JSON) & known[i].bit)
@@ -198,7 +224,10 @@ static int run(const struct command *c, int argc, char **argv)
 	p.args.pos = calloc((size_t)argc, sizeof(*p.args.pos));
 	if (!p.args.option || !p.args.pos)
 		return problem("out of memory");
-	argp_parse(&argp, argc, argv, 0, NULL, &p);
+	/* errors in our own words, one line each; the flag for that mutes argp's help, too */
+	if (argp_parse(&argp, argc, argv, asks_for_help(argc, argv) ? 0 : ARGP_NO_ERRS, &next, &p))
+		return usage_error(&p.args, "%s: unknown option, or its value is missing",
+				   wrong_word(options, argc, argv, next));
 	check(&p);
 	status = c->run(&p.args);
 	free(p.args.option);

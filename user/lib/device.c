@@ -535,17 +535,40 @@ int remap_dev_signature(const struct remap_dev *dev, char *what, size_t size,
 	return 1;
 }
 
-int remap_dev_wipe(int fd, const char *path, struct remap_err *err)
+static int wipe_buffered(int fd, const char *path, struct remap_err *err)
 {
-	_cleanup_probe_ blkid_probe pr = new_probe(fd);
+	_cleanup_probe_ blkid_probe pr = new_probe(fd), again = NULL;
+	int r;
 
 	if (!pr)
 		return remap_fail(err, -EIO, "%s: cannot be probed for signatures", path);
-	while (!blkid_do_probe(pr))
+	while (!(r = blkid_do_probe(pr)))
 		if (blkid_do_wipe(pr, 0))
-			return remap_fail_errno(err, errno ? -errno : -EIO,
-						"%s: cannot wipe old signatures", path);
+			return remap_fail(err, -EIO, "%s: cannot wipe old signatures (see the "
+					  "kernel log)", path);
+	if (r < 0)
+		return remap_fail(err, -EIO, "%s: cannot be read to look for signatures (see the "
+				  "kernel log)", path);
+	if (fsync(fd))
+		return remap_fail_errno(err, -errno, "%s: cannot flush", path);
+	again = new_probe(fd);
+	if (!again || blkid_do_probe(again) != 1)
+		return remap_fail(err, -EIO, "%s: old signatures are still there after wiping "
+				  "(wipefs -a removes them)", path);
 	return 0;
+}
+
+int remap_dev_wipe(int fd, const char *path, struct remap_err *err)
+{
+	int r, flags = fcntl(fd, F_GETFL);
+
+	/* libblkid reads and writes pieces that are no whole sectors, which O_DIRECT refuses */
+	if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_DIRECT))
+		return remap_fail_errno(err, -errno, "%s", path);
+	r = wipe_buffered(fd, path, err);
+	if (fcntl(fd, F_SETFL, flags) && !r)
+		r = remap_fail_errno(err, -errno, "%s", path);
+	return r;
 }
 
 /* ---- identity ---- */
@@ -730,7 +753,7 @@ enum remap_match remap_identity_match(const struct remap_identity *recorded,
 		return REMAP_MATCH_NO;
 	if (wwn > 0 || serial > 0 || part > 0)
 		return REMAP_MATCH_YES;
-	if (remap_identity_strong(recorded) || !fs)
+	if (!fs)
 		return REMAP_MATCH_NONE;
 	return fs > 0 ? REMAP_MATCH_YES : REMAP_MATCH_FS_DIFFERS;
 }

@@ -106,7 +106,7 @@ enum remap_match {
  * @which: result, what made the difference, for messages
  *
  * What either side does not know is passed over. The file system's UUID is asked only where
- * nothing stronger was recorded: mkfs may change it on the same disk.
+ * nothing stronger can be compared: mkfs may change it on the same disk.
  */
 enum remap_match remap_identity_match(const struct remap_identity *recorded,
 				      const struct remap_identity *found, const char **which);

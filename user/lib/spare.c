@@ -35,6 +35,8 @@ int remap_store_open(struct remap_store *st, const char *path, bool write, struc
 	snprintf(st->name, sizeof(st->name), "%s", path);
 	if (stat(path, &sb))
 		return remap_fail_errno(err, -errno, "%s", path);
+	if (!S_ISBLK(sb.st_mode) && !S_ISREG(sb.st_mode))
+		return remap_fail(err, -ENOTBLK, "%s: not a block device", path);
 	if (S_ISBLK(sb.st_mode) && write)
 		flags |= O_EXCL;
 	st->fd = open(path, flags | O_DIRECT);
@@ -274,16 +276,41 @@ static int pick(struct remap_store *st, struct candidates *c, struct remap_spare
 	return 0;
 }
 
+/*
+ * A search may find lives of the spare that format did not reach, since the device had another
+ * size then: keep those made for the size of now or, where there are none, the latest. Return:
+ * were there several?
+ */
+static bool drop_older_lives(const struct remap_store *st, struct candidates *c)
+{
+	bool several = false, fits = false;
+	u64 latest = 0;
+	unsigned int kept = 0;
+
+	for (unsigned int i = 0; i < c->n; i++) {
+		several |= memcmp(c->s[i].uuid, c->s[0].uuid, sizeof(c->s[i].uuid)) != 0;
+		fits |= c->s[i].spare_sectors == st->sectors;
+		latest = c->s[i].created > latest ? c->s[i].created : latest;
+	}
+	for (unsigned int i = 0; i < c->n; i++)
+		if (fits ? c->s[i].spare_sectors == st->sectors : c->s[i].created == latest)
+			c->s[kept++] = c->s[i];
+	c->n = kept;
+	return several;
+}
+
 int remap_spare_find(struct remap_store *st, bool search, struct remap_spare *sp,
 		     struct remap_err *err)
 {
 	_cleanup_free_ void *buf = buffer_alloc(REMAP_MD_BLOCK);
 	struct candidates c = { .worst = REMAP_BLANK };
 	u64 place[REMAP_SUPER_PLACES];
+	bool several = false;
 	int r = buf ? 0 : -ENOMEM;
 
 	if (search && !r) {
 		r = search_all(st, &c);
+		several = !r && drop_older_lives(st, &c);
 	} else {
 		unsigned int n = remap_super_places(st->sectors, place);
 
@@ -294,6 +321,8 @@ int remap_spare_find(struct remap_store *st, bool search, struct remap_spare *sp
 		remap_fail_errno(err, r, "%s", st->name);
 	else
 		r = pick(st, &c, sp, buf, err);
+	if (!r)
+		sp->several_lives = several;
 	candidates_free(&c);
 	return r;
 }
@@ -651,37 +680,62 @@ int remap_spare_format(struct remap_store *st, const struct remap_super *super,
 	return 0;
 }
 
+/*
+ * Write a superblock to all zones that do not hold it yet. @block: room for two metadata blocks.
+ * Return: 0 if REMAP_QUORUM zones hold it afterwards
+ */
+static int put_super(struct remap_store *st, const struct remap_spare *sp,
+		     const struct remap_super *s, u8 *block, struct remap_err *err)
+{
+	u8 *back = block + REMAP_MD_BLOCK;
+	unsigned int good = 0;
+	u64 sector;
+	int r;
+
+	remap_super_encode(block, s, &sp->layout);
+	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
+		sector = remap_super_sector(&sp->layout, z, s->generation);
+		if (store_read(st, sector, back, REMAP_MD_BLOCK) ||
+		    memcmp(block, back, REMAP_MD_BLOCK))
+			(void)!store_write(st, sector, block, REMAP_MD_BLOCK);
+	}
+	r = store_flush(st, err);
+	if (r)
+		return r;
+	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
+		sector = remap_super_sector(&sp->layout, z, s->generation);
+		if (!store_read(st, sector, back, REMAP_MD_BLOCK) &&
+		    !memcmp(block, back, REMAP_MD_BLOCK))
+			good++;
+	}
+	if (good < REMAP_QUORUM)
+		return remap_fail(err, -EIO, "%s: only %u of %u superblocks could be written (see "
+				  "the kernel log)", st->name, good, REMAP_ZONES);
+	return 0;
+}
+
 int remap_spare_update(struct remap_store *st, struct remap_spare *sp,
 		       const struct remap_super *s, struct remap_err *err)
 {
 	_cleanup_free_ u8 *block = buffer_alloc(PAIR);
 	struct remap_super next = *s;
-	unsigned int good = 0;
-	u64 sector;
 	int r = writable(st, sp, err);
 
 	if (r)
 		return r;
 	if (!block)
 		return remap_fail_errno(err, -ENOMEM, "%s", st->name);
-	next.generation = sp->super.generation + 1;
-	remap_super_encode(block, &next, &sp->layout);
-	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
-		sector = remap_super_sector(&sp->layout, z, next.generation);
-		(void)!store_write(st, sector, block, REMAP_MD_BLOCK);
-	}
-	r = store_flush(st, err);
+	/*
+	 * The newest superblock may have reached one zone only, and the next generation goes over
+	 * the one before it: first the newest must be where it cannot be lost with one zone.
+	 */
+	r = put_super(st, sp, &sp->super, block, err);
 	if (r)
 		return r;
-	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
-		sector = remap_super_sector(&sp->layout, z, next.generation);
-		if (!store_read(st, sector, block + REMAP_MD_BLOCK, REMAP_MD_BLOCK) &&
-		    !memcmp(block, block + REMAP_MD_BLOCK, REMAP_MD_BLOCK))
-			good++;
-	}
-	if (good < REMAP_QUORUM)
-		return remap_fail(err, -EIO, "%s: only %u of %u superblocks could be written (see "
-				  "the kernel log)", st->name, good, REMAP_ZONES);
+	next.generation = sp->super.generation + 1;
+	r = put_super(st, sp, &next, block, err);
+	if (r)
+		return r;
 	sp->super = next;
 	return 0;
 }

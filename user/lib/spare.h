@@ -34,6 +34,7 @@ void remap_store_close(struct remap_store *st);
 struct remap_spare {
 	struct remap_super super;
 	struct remap_layout layout;
+	bool several_lives;		/* a search has found superblocks of other spares, too */
 };
 
 /**
