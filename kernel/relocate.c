@@ -29,6 +29,7 @@
  *
  * All memory is set aside when the target is made, or before a block is marked.
  */
+#include <linux/delay.h>
 #include <linux/sched/mm.h>
 #include "target.h"
 #include "trace.h"
@@ -354,7 +355,8 @@ static void next_slot(struct remap_target *rt, struct remap_move *mv)
 		take_slot(rt, mv);
 		return;
 	}
-	while (mv->tries)
+	/* slots whose entries may be on disk stay out: nothing else must come to be in them */
+	while (!mv->attempted && mv->tries)
 		drop_slot(rt, mv->tried[--mv->tries], false);
 	fail(mv, BLK_STS_IOERR);
 }
@@ -674,7 +676,7 @@ static unsigned int move_batch(struct remap_target *rt)
 		return 0;
 	}
 	while (remap_map_prepare(&rt->map, REMAP_BATCH))
-		io_schedule_timeout(HZ / 10);
+		msleep(100);
 	for (mv = rt->move; mv < end; mv++) {
 		trace_remap_relocate_begin(rt->dev, block_start(rt, mv->block), mv->sectors,
 					   mv->cause);
