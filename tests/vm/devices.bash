@@ -20,12 +20,15 @@ wait_for() {
 
 # make_null_blk NAME SIZE_MB [BADBLOCKS] [ATTRIBUTE=VALUE]...: a disk in memory, /dev/NAME
 #
+# Not every NAME is free: /dev/disk and /dev/mapper, for one, are udev's own folders.
+#
 # BADBLOCKS is +FIRST-LAST, in sectors of 512 bytes. Attributes are those of null_blk's configfs:
 # blocksize, queue_mode, irqmode, completion_nsec, cache_size, ... Its contents begin as zeroes.
 make_null_blk() {
 	local name=$1 size=$2 dir=$NULLB/$1 node arg
 
 	shift 2
+	[[ ! -d /dev/$name ]] || { echo "make_null_blk: /dev/$name is a folder" >&2; return 1; }
 	[[ -d $NULLB ]] || modprobe null_blk nr_devices=0 || return
 	mkdir "$dir" || return
 	echo "$size" >"$dir/size"

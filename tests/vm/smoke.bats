@@ -14,16 +14,18 @@ load devices
 @test "modprobe finds the kernel's modules by name" {
 	modprobe -a dm-mod null_blk scsi_debug dm-flakey ext4 xfs
 	grep -qw '^dm_flakey' /proc/modules
-	modprobe -r scsi_debug
+	# its disk was announced only now: udev is still looking at it
+	settle
+	wait_for 30 modprobe -r scsi_debug
 }
 
 @test "device-mapper and udev agree on a new device" {
-	make_null_blk disk 1
-	dmsetup create smoke --table "0 2048 linear /dev/disk 0"
+	make_null_blk plain 1
+	dmsetup create smoke --table "0 2048 linear /dev/plain 0"
 	[ -b /dev/mapper/smoke ]
 	dmsetup remove smoke
 	[ ! -e /dev/mapper/smoke ]
-	remove_null_blk disk
+	remove_null_blk plain
 }
 
 @test "tmp, run and the results folder are writable, the host's root is not" {
