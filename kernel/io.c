@@ -24,14 +24,21 @@ void remap_round_begin(struct remap_round *round)
 	blk_start_plug(&round->plug);
 }
 
-void remap_round_add(struct remap_round *round, struct remap_io *io, struct block_device *bdev,
-		     sector_t sector, blk_opf_t opf, void *buf, unsigned int bytes)
+static void round_init(struct remap_round *round, struct remap_io *io,
+		       struct block_device *bdev, sector_t sector, blk_opf_t opf)
 {
-	bio_init(&io->bio, bdev, &io->vec, 1, opf);
+	/* merged with its neighbour, a request would fail with it */
+	bio_init(&io->bio, bdev, &io->vec, 1, opf | REQ_NOMERGE);
 	io->bio.bi_iter.bi_sector = sector;
 	io->bio.bi_private = round;
 	io->bio.bi_end_io = io_done;
 	io->status = BLK_STS_OK;
+}
+
+void remap_round_add(struct remap_round *round, struct remap_io *io, struct block_device *bdev,
+		     sector_t sector, blk_opf_t opf, void *buf, unsigned int bytes)
+{
+	round_init(round, io, bdev, sector, opf);
 	__bio_add_page(&io->bio, virt_to_page(buf), bytes, offset_in_page(buf));
 	atomic_inc(&round->pending);
 	submit_bio(&io->bio);
@@ -51,6 +58,20 @@ blk_status_t remap_io_sync(struct remap_io *io, struct block_device *bdev, secto
 
 	remap_round_begin(&round);
 	remap_round_add(&round, io, bdev, sector, opf, buf, bytes);
+	remap_round_end(&round);
+	return io->status;
+}
+
+blk_status_t remap_io_sync_range(struct remap_io *io, struct block_device *bdev, sector_t sector,
+				 blk_opf_t opf, sector_t sectors)
+{
+	struct remap_round round;
+
+	remap_round_begin(&round);
+	round_init(&round, io, bdev, sector, opf);
+	io->bio.bi_iter.bi_size = sectors << SECTOR_SHIFT;
+	atomic_inc(&round.pending);
+	submit_bio(&io->bio);
 	remap_round_end(&round);
 	return io->status;
 }

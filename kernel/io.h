@@ -42,4 +42,11 @@ void remap_round_end(struct remap_round *round);
 blk_status_t remap_io_sync(struct remap_io *io, struct block_device *bdev, sector_t sector,
 			   blk_opf_t opf, void *buf, unsigned int bytes);
 
+/**
+ * remap_io_sync_range() - the same for an operation without data
+ * @opf:	REQ_OP_WRITE_ZEROES
+ */
+blk_status_t remap_io_sync_range(struct remap_io *io, struct block_device *bdev, sector_t sector,
+				 blk_opf_t opf, sector_t sectors);
+
 #endif

@@ -505,6 +505,24 @@ int remap_meta_commit(struct remap_meta *m, bool verify)
 	return r;
 }
 
+bool remap_meta_answers(struct remap_meta *m)
+{
+	struct remap_commit_block *c = &m->commit[0];
+	struct remap_round round;
+	unsigned int z, good = 0;
+
+	remap_round_begin(&round);
+	for (z = 0; z < REMAP_ZONES; z++)
+		remap_round_add(&round, &c->io[z], m->bdev, m->start +
+				remap_super_sector(&m->layout, z, m->super.generation),
+				REQ_OP_READ | REQ_META | REQ_SYNC, c->readback[z],
+				REMAP_MD_BLOCK);
+	remap_round_end(&round);
+	for (z = 0; z < REMAP_ZONES; z++)
+		good += !c->io[z].status;
+	return good >= REMAP_QUORUM;
+}
+
 bool remap_meta_whole(const struct remap_meta *m)
 {
 	return !m->super_dirty && !xa_marked(&m->tables, REMAP_DIRTY) &&
@@ -716,7 +734,9 @@ static int load_table(struct remap_meta *m, struct remap_map *map, u32 index)
 			continue;
 		if (m->slots_used == 1 || remap_seq_after(e.seq, m->seq))
 			m->seq = e.seq;
+		rcu_read_lock();	/* for form's sake: there are no other users yet */
 		value = remap_map_get(map, e.block);
+		rcu_read_unlock();
 		if (value != REMAP_VALUE_NONE) {
 			u32 loser = slot;
 

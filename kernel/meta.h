@@ -143,6 +143,9 @@ int __must_check remap_meta_commit(struct remap_meta *m, bool verify);
 void remap_meta_verify(struct remap_meta *m, bool repair,
 		       enum remap_replica_state state[REMAP_ZONES]);
 
+/** remap_meta_answers() - can superblocks be read, of REMAP_QUORUM replicas? */
+bool remap_meta_answers(struct remap_meta *m);
+
 /** remap_meta_whole() - is all that memory says on at least REMAP_QUORUM replicas? */
 bool remap_meta_whole(const struct remap_meta *m);
 

@@ -5,10 +5,13 @@
  * Each target has one worker. It is the only writer of the map and of the metadata, so it needs
  * no locks against itself; it takes what end_io(), map() and the messages have left for it:
  *
- *   failed    writes that a device refused. They are tried again block by block. Blocks that
- *             fail again are moved, with the write's data in them, and the write succeeds.
+ *   failed    reads and writes that a device refused. They are tried again block by block, reads
+ *             then sector by sector. Blocks that fail again are moved: with a write's data in
+ *             them, and the write succeeds; with what cannot be read marked as lost, and the
+ *             read fails.
  *   waiting   bios that met a marked block. They are sent on once the mark is gone, or fail
  *             there and then if it is because of a lost sector.
+ *   later     failed bios of which a block could not move just now.
  *   request   a message.
  *
  * Blocks move in batches, remap_move_batch(), and the order of its steps is the whole point:
@@ -36,8 +39,9 @@
 
 #define DM_MSG_PREFIX "remap"
 
-#define DRAIN_POLL	(HZ / 50 + 1)	/* a wake-up that was missed costs this much */
-#define DRAIN_WARN	(30 * HZ)
+#define DRAIN_LIMIT	(5 * HZ)	/* then others have their turn */
+#define RETRY_DELAY	HZ
+#define PROBES		4		/* reads that tell a dead disk from a bad block */
 
 static u64 block_of(const struct remap_target *rt, sector_t sector)
 {
@@ -47,6 +51,24 @@ static u64 block_of(const struct remap_target *rt, sector_t sector)
 static sector_t block_start(const struct remap_target *rt, u64 block)
 {
 	return (sector_t)block << rt->block_shift;
+}
+
+/* The worker is the only writer of the map, but readers' functions want readers' ways. */
+static u64 map_next(struct remap_target *rt, u64 first, u64 last, u32 *value)
+{
+	u64 block;
+
+	rcu_read_lock();
+	block = remap_map_next(&rt->map, first, last, value);
+	rcu_read_unlock();
+	return block;
+}
+
+static u32 map_get(struct remap_target *rt, u64 block)
+{
+	u32 value;
+
+	return map_next(rt, block, block, &value) == block ? value : REMAP_VALUE_NONE;
 }
 
 /* The bits of lost for @count sectors from sector @first of a block on. */
@@ -101,10 +123,22 @@ void remap_relocator_take(struct remap_target *rt, struct bio_list *list, struct
 {
 	unsigned long flags;
 
+	/* whoever polls for it would poll for nothing; what we send on comes by interrupt */
+	bio_clear_polled(bio);
 	spin_lock_irqsave(&rt->lock, flags);
 	bio_list_add(list, bio);
 	rt->queued++;
 	/* under the lock: once the worker has the bio, the target may be gone */
+	queue_work(rt->wq, &rt->work);
+	spin_unlock_irqrestore(&rt->lock, flags);
+}
+
+void remap_relocator_suspect(struct remap_target *rt)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&rt->lock, flags);
+	rt->spare_suspect = true;
 	queue_work(rt->wq, &rt->work);
 	spin_unlock_irqrestore(&rt->lock, flags);
 }
@@ -134,30 +168,41 @@ static void bio_finish(struct remap_target *rt, struct bio *bio, blk_status_t er
 static void bio_dispatch(struct remap_target *rt, struct bio *bio, u32 slot)
 {
 	struct remap_bio *rb = remap_bio(bio);
+	u64 block = block_of(rt, remap_bio_sector(rt, rb));
 
 	bio_left(rt);
 	rcu_read_lock();
 	if (op_is_write(bio_op(bio)) || slot != REMAP_NO_SLOT)
-		remap_count(rt, rb);
+		remap_count(rt, rb, block, block);
 	rcu_read_unlock();
 	if (slot != REMAP_NO_SLOT)
 		remap_to_slot(rt, rb, bio, slot);
 	submit_bio_noacct(bio);
 }
 
-/* Copy the part of a bio's data that lies in sectors [@first, @first + @count) of the target. */
-static void copy_from_bio(struct remap_target *rt, struct bio *bio, sector_t first, u32 count,
-			  u8 *to)
+/*
+ * Copy, between a buffer and a bio's data, what lies in sectors [@first, @first + @count) of the
+ * target. What has no data, as write zeroes, is as good as zeroes.
+ */
+static void copy_bio(struct remap_target *rt, struct bio *bio, sector_t first, u32 count, u8 *buf,
+		     bool to_bio)
 {
 	struct remap_bio *rb = remap_bio(bio);
 	struct bvec_iter iter = rb->iter, pos;
 	struct bio_vec bv;
 
+	if (bio_op(bio) == REQ_OP_WRITE_ZEROES) {
+		memset(buf, 0, count << SECTOR_SHIFT);
+		return;
+	}
 	bio_advance_iter(bio, &iter, (first - remap_bio_sector(rt, rb)) << SECTOR_SHIFT);
 	iter.bi_size = count << SECTOR_SHIFT;
 	__bio_for_each_segment(bv, bio, pos, iter) {
-		memcpy_from_bvec(to, &bv);
-		to += bv.bv_len;
+		if (to_bio)
+			memcpy_to_bvec(&bv, buf);
+		else
+			memcpy_from_bvec(buf, &bv);
+		buf += bv.bv_len;
 	}
 }
 
@@ -189,34 +234,83 @@ static bool bio_in_block(struct remap_target *rt, struct bio *bio, u64 block, u3
  * which was drained); after the second nobody counts into the old epoch any more. From then on
  * its counters only fall, and a sum over all CPUs, taken at leisure, is zero only if all of them
  * have arrived.
+ *
+ * A device may take its time, or never answer. Relocations elsewhere are not to wait for that:
+ * each part of the disk has counters and an epoch of its own, and after a while we go on without
+ * those parts that are not drained. Their epoch does not turn again before they are.
  */
-static unsigned long inflight(struct remap_target *rt, unsigned int epoch)
+static unsigned long inflight(const struct remap_target *rt, unsigned int counter)
 {
 	unsigned long sum = 0;
 	int cpu;
 
 	for_each_possible_cpu(cpu)
-		sum += READ_ONCE(per_cpu_ptr(rt->inflight, cpu)->count[epoch]);
+		sum += READ_ONCE(per_cpu_ptr(rt->inflight, cpu)->count[counter]);
 	return sum;
 }
 
-static void drain(struct remap_target *rt)
+/* Which of @parts have something in the epoch that is not current? */
+static unsigned int undrained(const struct remap_target *rt, unsigned int parts)
 {
-	unsigned int old = rt->epoch;
+	unsigned long left = parts;
+	unsigned int part;
+
+	for_each_set_bit(part, &left, REMAP_PARTS + 1)
+		if (!inflight(rt, 2 * part + (~rt->epochs >> part & 1)))
+			parts &= ~(1U << part);
+	return parts;
+}
+
+unsigned long remap_relocator_stuck(const struct remap_target *rt)
+{
+	unsigned long parts = READ_ONCE(rt->stuck), sum = 0;
+	unsigned int part;
+
+	for_each_set_bit(part, &parts, REMAP_PARTS + 1)
+		sum += inflight(rt, 2 * part + (~READ_ONCE(rt->epochs) >> part & 1));
+	return sum;
+}
+
+/* Return: which of @parts are not drained, for which there is no use in waiting longer. */
+static unsigned int drain(struct remap_target *rt, unsigned int parts)
+{
 	unsigned long since = jiffies;
-	bool warned = false;
+	unsigned int left, nap = 20;
 
 	synchronize_rcu();
-	WRITE_ONCE(rt->epoch, old ^ 1);
+	left = undrained(rt, parts);		/* none but those given up before */
+	parts &= ~left;
+	WRITE_ONCE(rt->epochs, rt->epochs ^ parts);
 	synchronize_rcu();
-	/* end_io() looks at the epoch without a barrier and may miss to wake us: hence the limit */
-	while (!wait_event_timeout(rt->drained, !inflight(rt, old), DRAIN_POLL)) {
-		if (!warned && time_after(jiffies, since + DRAIN_WARN)) {
-			DMWARN("%s: a device has not answered %lu I/Os for %u s; relocations wait",
-			       rt->name, inflight(rt, old), DRAIN_WARN / HZ);
-			warned = true;
-		}
+	for (;;) {
+		left |= undrained(rt, parts);
+		parts &= left;
+		if (!parts || time_after(jiffies, since + DRAIN_LIMIT))
+			break;
+		left &= ~parts;
+		usleep_range(nap, 2 * nap);
+		nap = min(2 * nap, 2000U);
 	}
+	return left;
+}
+
+/* Step 1: drain the parts of the disk that the batch is in. Blocks that are not, have to wait. */
+static void drain_batch(struct remap_target *rt)
+{
+	unsigned int left, parts = 1U << REMAP_PART_WIDE;
+	struct remap_move *mv;
+	struct remap_move *end = rt->move + rt->moves;
+
+	for (mv = rt->move; mv < end; mv++)
+		parts |= 1U << remap_part_of(mv->block, mv->block);
+	left = drain(rt, parts);
+	if (left & ~rt->stuck)
+		DMERR("%s: a device has not answered I/Os for %u s; relocations near them wait",
+		      rt->name, DRAIN_LIMIT / HZ);
+	WRITE_ONCE(rt->stuck, (rt->stuck & ~parts) | left);
+	for (mv = rt->move; mv < end; mv++)
+		if (left & (1U << remap_part_of(mv->block, mv->block) | 1U << REMAP_PART_WIDE))
+			mv->phase = REMAP_MOVE_LATER;
 }
 
 static void fail(struct remap_move *mv, blk_status_t error)
@@ -232,7 +326,8 @@ static u32 overlaid(struct remap_target *rt, const struct remap_move *mv)
 	struct bio *bio;
 
 	bio_list_for_each(bio, &rt->now)
-		if (bio_in_block(rt, bio, mv->block, &within, &count))
+		if (op_is_write(bio_op(bio)) &&
+		    bio_in_block(rt, bio, mv->block, &within, &count))
 			bits |= sector_bits(rt, within, count);
 	return bits;
 }
@@ -243,10 +338,11 @@ static void overlay(struct remap_target *rt, struct remap_move *mv)
 	struct bio *bio;
 
 	bio_list_for_each(bio, &rt->now) {
-		if (!bio_in_block(rt, bio, mv->block, &within, &count))
+		if (!op_is_write(bio_op(bio)) ||
+		    !bio_in_block(rt, bio, mv->block, &within, &count))
 			continue;
-		copy_from_bio(rt, bio, block_start(rt, mv->block) + within, count,
-			      mv->buf + (within << SECTOR_SHIFT));
+		copy_bio(rt, bio, block_start(rt, mv->block) + within, count,
+			 mv->buf + (within << SECTOR_SHIFT), false);
 		mv->lost &= ~sector_bits(rt, within, count);
 	}
 }
@@ -296,6 +392,9 @@ static void read_contents(struct remap_target *rt)
 		u32 all;
 
 		mv = &rt->move[i];
+		need[i] = 0;
+		if (mv->phase != REMAP_MOVE_WRITE)
+			continue;
 		all = remap_lost_mask(&rt->meta.super, mv->sectors);
 		mv->lost = mv->old_lost;
 		need[i] = all & ~mv->lost & ~overlaid(rt, mv);
@@ -315,8 +414,80 @@ static void read_contents(struct remap_target *rt)
 		mv = &rt->move[i];
 		if (need[i] && mv->io.status)
 			read_sectors(rt, mv, need[i]);
-		overlay(rt, mv);
+		if (mv->phase == REMAP_MOVE_WRITE)
+			overlay(rt, mv);
 	}
+}
+
+/*
+ * Does the data device still give back anything? Asked at a few places far apart that are in
+ * use and not known to be bad, so that one bad region does not answer for all of the disk.
+ */
+static bool data_answers(struct remap_target *rt)
+{
+	u32 sectors = rt->meta.super.sector_size >> SECTOR_SHIFT;
+	struct remap_round round;
+	unsigned int i, n = 0;
+	u64 block;
+
+	remap_round_begin(&round);
+	for (i = 0; i < 4 * PROBES && n < PROBES; i++) {
+		/* the fractional parts of multiples of the golden ratio: never near each other */
+		rt->probe += 0x9e3779b9;
+		block = mul_u64_u32_shr(rt->map.blocks, rt->probe, 32);
+		if (map_get(rt, block) != REMAP_VALUE_NONE)
+			continue;
+		remap_round_add(&round, &rt->move[n].io, rt->data,
+				rt->data_start + block_start(rt, block), REQ_OP_READ | REQ_SYNC,
+				rt->move[n].readback, sectors << SECTOR_SHIFT);
+		n++;
+	}
+	remap_round_end(&round);
+	for (i = 0; i < n; i++)
+		if (!rt->move[i].io.status)
+			return true;
+	return !n;
+}
+
+/*
+ * Before anything is concluded from errors: is it bad blocks that we have met, or is a device
+ * dead or gone? Of a dead disk every block is bad, and nothing is to be remapped or lost.
+ */
+static void judge_devices(struct remap_target *rt)
+{
+	bool data = false, spare = false;
+	struct remap_move *mv;
+	struct remap_move *end = rt->move + rt->moves;
+
+	for (mv = rt->move; mv < end; mv++) {
+		bool error = mv->cause == REMAP_CAUSE_WRITE || mv->cause == REMAP_CAUSE_READ ||
+			     mv->lost & ~mv->old_lost;
+
+		if (mv->phase != REMAP_MOVE_WRITE || !error)
+			continue;
+		if (mv->old == REMAP_NO_SLOT)
+			data = true;
+		else
+			spare = true;
+	}
+	if (data && !data_answers(rt)) {
+		DMERR("%s: %s does not answer anywhere: not bad blocks but a dead disk", rt->name,
+		      rt->data_dev->name);
+		rt->paused = true;
+		remap_set_state(rt, REMAP_PAUSED);
+	} else {
+		data = false;
+	}
+	if (spare && !remap_meta_answers(&rt->meta)) {
+		DMERR("%s: spare %s does not answer", rt->name, rt->spare_dev->name);
+		remap_set_state(rt, REMAP_FAILED);
+	} else {
+		spare = false;
+	}
+	for (mv = rt->move; mv < end; mv++)
+		if (mv->phase == REMAP_MOVE_WRITE &&
+		    (spare || (data && mv->old == REMAP_NO_SLOT)))
+			fail(mv, BLK_STS_IOERR);
 }
 
 /* Take a slot for a block; without one it cannot move. */
@@ -346,15 +517,23 @@ static void drop_slot(struct remap_target *rt, u32 slot, bool bad)
 		remap_set_state(rt, REMAP_ACTIVE);
 }
 
-/* A slot is bad: put it out of use, try another one. If too many are, it is not the slots. */
+/*
+ * A slot is bad: put it out of use, try another one. After too many in a row see first, by
+ * committing that, whether the spare takes anything at all.
+ */
 static void next_slot(struct remap_target *rt, struct remap_move *mv)
 {
 	drop_slot(rt, mv->slot, true);
 	mv->tried[mv->tries++] = mv->slot;
-	if (mv->tries < REMAP_SLOT_TRIES) {
+	if (mv->tries < REMAP_SLOT_TRIES)
 		take_slot(rt, mv);
-		return;
-	}
+	else
+		mv->phase = REMAP_MOVE_LATER;
+}
+
+/* The spare took no commit: nothing says that the slots are bad, and not all of it. */
+static void retry_slots(struct remap_target *rt, struct remap_move *mv)
+{
 	/* slots whose entries may be on disk stay out: nothing else must come to be in them */
 	while (!mv->attempted && mv->tries)
 		drop_slot(rt, mv->tried[--mv->tries], false);
@@ -368,8 +547,11 @@ static void write_failed(struct remap_target *rt, struct remap_move *mv)
 		next_slot(rt, mv);
 		return;
 	}
-	if (mv->slot != REMAP_NO_SLOT)
+	if (mv->slot != REMAP_NO_SLOT) {
 		drop_slot(rt, mv->slot, false);
+		if (!remap_meta_answers(&rt->meta))
+			remap_set_state(rt, REMAP_FAILED);
+	}
 	fail(mv, mv->io.status);
 }
 
@@ -543,9 +725,12 @@ static void settle_moves(struct remap_target *rt)
 	/* slots that were dropped must not be found by a load, or their blocks stay frozen */
 	if (ok)
 		ok = commit(rt, false);
-	for (mv = rt->move; mv < end; mv++)
-		if (mv->phase == REMAP_MOVE_FAILED)
+	for (mv = rt->move; mv < end; mv++) {
+		if (mv->phase == REMAP_MOVE_LATER && mv->tries && !ok)
+			retry_slots(rt, mv);
+		if (mv->phase != REMAP_MOVE_DONE)
 			unmark(rt, mv, mv->attempted && !ok);
+	}
 }
 
 /* Steps 3 to 6 for blocks that go back to the data device: written, read back, entry freed. */
@@ -593,15 +778,26 @@ static void settle_unmoves(struct remap_target *rt)
 	}
 }
 
-/* The failed writes that touch a block that could not move fail as they did before. */
+/* The error that a bio fails with, if nothing helps: the one it came with. */
+static blk_status_t bio_error(const struct bio *bio)
+{
+	return bio->bi_status ?: BLK_STS_MEDIUM;
+}
+
+/* Failed bios that touch a block that could not move wait, or fail as they did before. */
 static void fail_bios(struct remap_target *rt, const struct remap_move *mv)
 {
 	u32 within, count;
 	struct bio *bio;
 
-	bio_list_for_each(bio, &rt->now)
-		if (bio_in_block(rt, bio, mv->block, &within, &count))
-			remap_bio(bio)->error = bio->bi_status ?: BLK_STS_MEDIUM;
+	bio_list_for_each(bio, &rt->now) {
+		if (!bio_in_block(rt, bio, mv->block, &within, &count))
+			continue;
+		if (mv->phase == REMAP_MOVE_LATER)
+			remap_bio(bio)->later = true;
+		else
+			remap_bio(bio)->error = bio_error(bio);
+	}
 }
 
 static unsigned int report_moves(struct remap_target *rt)
@@ -611,10 +807,14 @@ static unsigned int report_moves(struct remap_target *rt)
 
 	for (mv = rt->move; mv < rt->move + rt->moves; mv++) {
 		u64 sector = block_start(rt, mv->block);
-		int error = blk_status_to_errno(mv->error);
+		int error = mv->phase == REMAP_MOVE_LATER ? -EAGAIN : blk_status_to_errno(mv->error);
 
-		trace_remap_relocate_end(rt->dev, sector, mv->cause,
+		trace_remap_relocate_end(rt->dev, rt->ti->begin + sector, mv->cause,
 					 error ? mv->old : mv->slot, error);
+		if (mv->phase == REMAP_MOVE_LATER) {
+			fail_bios(rt, mv);
+			continue;
+		}
 		if (mv->phase != REMAP_MOVE_DONE) {
 			DMERR_LIMIT("%s: sectors %llu + %u could not be relocated: error %d",
 				    rt->name, sector, mv->sectors, error);
@@ -630,7 +830,7 @@ static unsigned int report_moves(struct remap_target *rt)
 		}
 		if (mv->lost == mv->old_lost)
 			continue;
-		trace_remap_lost(rt->dev, sector, mv->lost);
+		trace_remap_lost(rt->dev, rt->ti->begin + sector, mv->lost);
 		if (mv->lost & ~mv->old_lost)
 			DMERR_LIMIT("%s: sectors %llu + %u: lost %#x", rt->name, sector,
 				    mv->sectors, mv->lost);
@@ -670,20 +870,23 @@ static unsigned int move_batch(struct remap_target *rt)
 	tidy(rt);
 	if (rt->state == REMAP_FAILED) {
 		/* slots are not given out anew before what failed is settled */
-		for (mv = rt->move; mv < end; mv++)
+		for (mv = rt->move; mv < end; mv++) {
+			fail(mv, BLK_STS_IOERR);
 			fail_bios(rt, mv);
+		}
 		rt->moves = 0;
 		return 0;
 	}
 	while (remap_map_prepare(&rt->map, REMAP_BATCH))
 		msleep(100);
 	for (mv = rt->move; mv < end; mv++) {
-		trace_remap_relocate_begin(rt->dev, block_start(rt, mv->block), mv->sectors,
-					   mv->cause);
+		trace_remap_relocate_begin(rt->dev, rt->ti->begin + block_start(rt, mv->block),
+					   mv->sectors, mv->cause);
 		set_value(rt, mv->block, mv->old | REMAP_VALUE_SPECIAL);
 	}
-	drain(rt);
+	drain_batch(rt);
 	read_contents(rt);
+	judge_devices(rt);
 	if (rt->move[0].cause == REMAP_CAUSE_UNMAP)
 		settle_unmoves(rt);
 	else
@@ -723,7 +926,7 @@ static struct remap_move *move_find(struct remap_target *rt, u64 block)
 	return NULL;
 }
 
-/* ---- failed writes ---- */
+/* ---- failed reads and writes ---- */
 
 /* Count an error that is to be met by moving a block. Too many of them are not bad blocks. */
 static bool storm(struct remap_target *rt)
@@ -743,50 +946,212 @@ static bool storm(struct remap_target *rt)
 	return true;
 }
 
-/* Try one block's part of a failed write again, where the block is now. */
-static blk_status_t write_again(struct remap_target *rt, struct bio *bio, u64 block, u32 slot,
-				u32 within, u32 count)
+/* A block of a failed bio has failed again: move it, or let the bio fail. */
+static void move_for(struct remap_target *rt, struct bio *bio, u64 block, u32 value,
+		     enum remap_cause cause)
 {
-	struct block_device *bdev;
-	sector_t sector;
+	struct remap_bio *rb = remap_bio(bio);
 
-	copy_from_bio(rt, bio, block_start(rt, block) + within, count, rt->bounce);
-	bdev = place_of(rt, block, slot, within, &sector);
-	/* FUA, for it costs little here and saves us the accounts of what is to be flushed */
-	return remap_io_sync(&rt->move[0].io, bdev, sector, REQ_OP_WRITE | REQ_SYNC | REQ_FUA,
-			     rt->bounce, count << SECTOR_SHIFT);
+	if (rt->state != REMAP_ACTIVE || (cause != REMAP_CAUSE_LOST_WRITE && storm(rt))) {
+		rb->error = bio_error(bio);
+		return;
+	}
+	rb->moving = true;
+	move_add(rt, block, value, cause);
+	if (cause == REMAP_CAUSE_WRITE && rt->move[rt->moves - 1].old != REMAP_NO_SLOT)
+		rt->move[rt->moves - 1].old_is_bad = true;
 }
 
-/* One block of a failed write. Return: the error for the whole bio, if it is over with it. */
-static blk_status_t failed_block(struct remap_target *rt, struct bio *bio, u64 block)
+static u32 slot_of(u32 value)
 {
-	enum remap_cause cause = REMAP_CAUSE_LOST_WRITE;
-	u32 value, slot, lost, within, count;
-	blk_status_t error;
+	return value == REMAP_VALUE_NONE ? REMAP_NO_SLOT : value & REMAP_VALUE_SLOT;
+}
 
-	if (move_find(rt, block))
-		return BLK_STS_OK;	/* for another bio; this one's data goes along */
-	bio_in_block(rt, bio, block, &within, &count);
-	value = remap_map_get(&rt->map, block);
-	slot = value == REMAP_VALUE_NONE ? REMAP_NO_SLOT : value & REMAP_VALUE_SLOT;
-	lost = lost_of(rt, slot);
-	if (value != REMAP_VALUE_NONE && value & REMAP_VALUE_FROZEN)
-		return BLK_STS_IOERR;
-	if (!(lost & sector_bits(rt, within, count))) {
-		error = write_again(rt, bio, block, slot, within, count);
-		if (!error || !remap_error_is_medium(error))
-			return error;
-		cause = REMAP_CAUSE_WRITE;
+static bool is_frozen(u32 value)
+{
+	return value != REMAP_VALUE_NONE && value & REMAP_VALUE_FROZEN;
+}
+
+/*
+ * Which of the blocks of a failed bio, from @block to @last, are to be tried again in one round?
+ * There is room for as many as may have to move for it. Return: where to go on
+ */
+static u64 choose_parts(struct remap_target *rt, struct bio *bio, u64 block, u64 last,
+			unsigned int *parts)
+{
+	bool write = op_is_write(bio_op(bio));
+	struct remap_bio *rb = remap_bio(bio);
+
+	for (*parts = 0; block <= last && !rb->error; block++) {
+		struct remap_part *p = &rt->part[*parts];
+
+		if (*parts + rt->moves == REMAP_BATCH)
+			break;
+		if (move_find(rt, block)) {
+			rb->moving = true;	/* for another bio; what this one writes goes along */
+			continue;
+		}
+		p->block = block;
+		p->value = map_get(rt, block);
+		bio_in_block(rt, bio, block, &p->within, &p->count);
+		if (write && is_frozen(p->value))
+			rb->error = BLK_STS_IOERR;
+		else if (!(lost_of(rt, slot_of(p->value)) & sector_bits(rt, p->within, p->count)))
+			(*parts)++;
+		else if (write)
+			move_for(rt, bio, block, p->value, REMAP_CAUSE_LOST_WRITE);
+		else
+			rb->error = BLK_STS_MEDIUM;
 	}
-	if (rt->state != REMAP_ACTIVE || (cause == REMAP_CAUSE_WRITE && storm(rt)))
-		return bio->bi_status ?: BLK_STS_MEDIUM;
-	move_add(rt, block, value, cause);
-	if (cause == REMAP_CAUSE_WRITE && slot != REMAP_NO_SLOT)
-		rt->move[rt->moves - 1].old_is_bad = true;
+	return block;
+}
+
+static u8 *part_buf(struct remap_target *rt, const struct remap_part *p)
+{
+	return rt->move[p - rt->part].readback;
+}
+
+/* Try parts again, where they are now. The buffers that batches read back into are free now. */
+static void try_parts(struct remap_target *rt, struct bio *bio, unsigned int parts,
+		      blk_status_t *status)
+{
+	bool write = op_is_write(bio_op(bio));
+	/* FUA, for it costs little here and saves us the accounts of what is to be flushed */
+	blk_opf_t opf = write ? REQ_OP_WRITE | REQ_SYNC | REQ_FUA : REQ_OP_READ | REQ_SYNC;
+	struct remap_round round;
+	unsigned int i;
+
+	remap_round_begin(&round);
+	for (i = 0; i < parts; i++) {
+		struct remap_part *p = &rt->part[i];
+		struct block_device *bdev;
+		sector_t sector;
+
+		if (write)
+			copy_bio(rt, bio, block_start(rt, p->block) + p->within, p->count,
+				 part_buf(rt, p), false);
+		bdev = place_of(rt, p->block, slot_of(p->value), p->within, &sector);
+		remap_round_add(&round, &rt->move[i].io, bdev, sector, opf, part_buf(rt, p),
+				p->count << SECTOR_SHIFT);
+	}
+	remap_round_end(&round);
+	for (i = 0; i < parts; i++)
+		status[i] = rt->move[i].io.status;
+}
+
+/* A part did not read as a whole: take it sector by sector. Return: the first error */
+static blk_status_t try_sectors(struct remap_target *rt, const struct remap_part *p)
+{
+	u32 i, step = rt->meta.super.sector_size >> SECTOR_SHIFT, n = p->count / step;
+	struct remap_round round;
+
+	BUILD_BUG_ON(REMAP_BATCH < REMAP_MAX_BLOCK >> SECTOR_SHIFT);
+	remap_round_begin(&round);
+	for (i = 0; i < n; i++) {
+		struct block_device *bdev;
+		sector_t sector;
+
+		bdev = place_of(rt, p->block, slot_of(p->value), p->within + i * step, &sector);
+		remap_round_add(&round, &rt->move[i].io, bdev, sector, REQ_OP_READ | REQ_SYNC,
+				part_buf(rt, p) + (i * step << SECTOR_SHIFT), step << SECTOR_SHIFT);
+	}
+	remap_round_end(&round);
+	for (i = 0; i < n; i++)
+		if (rt->move[i].io.status)
+			return rt->move[i].io.status;
 	return BLK_STS_OK;
 }
 
-/* Failed writes, and writes to lost sectors: all of @list, to the end. */
+/*
+ * Try some of the blocks of a failed bio again. @last_try: blocks do not move for it (any more).
+ * Return: where to go on
+ */
+static u64 try_again(struct remap_target *rt, struct bio *bio, u64 block, u64 last, bool last_try)
+{
+	bool write = op_is_write(bio_op(bio));
+	struct remap_bio *rb = remap_bio(bio);
+	blk_status_t status[REMAP_BATCH];
+	unsigned int i, parts;
+
+	block = choose_parts(rt, bio, block, last, &parts);
+	try_parts(rt, bio, parts, status);
+	for (i = 0; i < parts && !rb->error; i++) {
+		struct remap_part *p = &rt->part[i];
+
+		if (!write && remap_error_is_medium(status[i]))
+			status[i] = try_sectors(rt, p);
+		if (!write && !status[i])
+			copy_bio(rt, bio, block_start(rt, p->block) + p->within, p->count,
+				 part_buf(rt, p), true);
+		if (!status[i])
+			continue;
+		if (!remap_error_is_medium(status[i]) || last_try || is_frozen(p->value))
+			rb->error = status[i];
+		else
+			move_for(rt, bio, p->block, p->value,
+				 write ? REMAP_CAUSE_WRITE : REMAP_CAUSE_READ);
+	}
+	return block;
+}
+
+/*
+ * Zero a run of blocks that are in their place, by the device's own means: half as many as
+ * before if it fails, and in the end, block by block, by writing zeroes. Return: where to go on
+ */
+static u64 zero_again(struct remap_target *rt, struct bio *bio, u64 block, u64 last, u64 *run)
+{
+	sector_t first = remap_bio_sector(rt, remap_bio(bio));
+	sector_t end = first + (remap_bio(bio)->iter.bi_size >> SECTOR_SHIFT);
+	blk_opf_t opf = REQ_OP_WRITE_ZEROES | REQ_SYNC | (bio->bi_opf & REQ_NOUNMAP);
+	blk_status_t status;
+	u32 value;
+	u64 next;
+
+	while (*run > 1) {
+		next = map_next(rt, block, last, &value);
+		if (next == block)
+			break;
+		next = min3(next, last + 1, block + *run);	/* REMAP_MAP_END is beyond all */
+		first = max(first, block_start(rt, block));
+		status = remap_io_sync_range(&rt->move[0].io, rt->data, rt->data_start + first, opf,
+					     min(end, block_start(rt, next)) - first);
+		if (!status) {
+			*run *= 2;
+			return next;
+		}
+		*run = remap_error_is_medium(status) ? *run / 2 : 1;
+		cond_resched();
+	}
+	if (*run == 1)
+		*run = 2;
+	return try_again(rt, bio, block, block, false);
+}
+
+/* After the blocks have moved: may it end, how, or is it to come back? */
+static void settle_failed(struct remap_target *rt, struct bio *bio)
+{
+	struct remap_bio *rb = remap_bio(bio);
+	sector_t first = remap_bio_sector(rt, rb);
+	u32 sectors = rb->iter.bi_size >> SECTOR_SHIFT;
+	u64 block = block_of(rt, first), last = block_of(rt, first + sectors - 1);
+	bool read = !op_is_write(bio_op(bio));
+
+	if (rb->later && !rb->error) {
+		spin_lock_irq(&rt->lock);
+		bio_list_add(&rt->later, bio);
+		spin_unlock_irq(&rt->lock);
+		return;
+	}
+	while (read && rb->moving && !rb->error && block <= last)
+		block = try_again(rt, bio, block, last, true);
+	if (read && !rb->error) {
+		atomic64_inc(&rt->reads_recovered);
+		trace_remap_recovered(rt->dev, rt->ti->begin + first, sectors);
+	}
+	bio_finish(rt, bio, rb->error);
+}
+
+/* Failed reads and writes, and writes to lost sectors: all of @list, to the end. */
 static void handle_failed(struct remap_target *rt, struct bio_list *list)
 {
 	struct bio *bio;
@@ -797,21 +1162,39 @@ static void handle_failed(struct remap_target *rt, struct bio_list *list)
 		u64 block = block_of(rt, remap_bio_sector(rt, rb));
 		u64 last = block_of(rt, remap_bio_sector(rt, rb) +
 				    (rb->iter.bi_size >> SECTOR_SHIFT) - 1);
+		u64 run = last - block + 1;
 
-		rb->error = BLK_STS_OK;
+		/* what has not been sent yet, a write to where a remapped block is, may well go */
+		rb->error = rt->state == REMAP_PAUSED ? bio->bi_status : BLK_STS_OK;
+		rb->moving = false;
+		rb->later = false;
 		bio_list_add(&rt->now, bio);
-		for (; block <= last && !rb->error; block++) {
-			blk_status_t error = failed_block(rt, bio, block);
-
-			if (error)
-				rb->error = error;
+		while (block <= last && !rb->error) {
+			if (bio_op(bio) == REQ_OP_WRITE_ZEROES)
+				block = zero_again(rt, bio, block, last, &run);
+			else
+				block = try_again(rt, bio, block, last, false);
 			if (rt->moves == REMAP_BATCH)
 				move_batch(rt);
+			cond_resched();
 		}
 	}
 	move_batch(rt);
 	while ((bio = bio_list_pop(&rt->now)))
-		bio_finish(rt, bio, remap_bio(bio)->error);
+		settle_failed(rt, bio);
+	if (!bio_list_empty(&rt->later))
+		queue_delayed_work(rt->wq, &rt->retry, RETRY_DELAY);
+}
+
+static void retry(struct work_struct *work)
+{
+	struct remap_target *rt = container_of(to_delayed_work(work), struct remap_target, retry);
+
+	spin_lock_irq(&rt->lock);
+	bio_list_merge(&rt->failed, &rt->later);
+	bio_list_init(&rt->later);
+	queue_work(rt->wq, &rt->work);
+	spin_unlock_irq(&rt->lock);
 }
 
 /* ---- bios that met a mark ---- */
@@ -821,14 +1204,17 @@ static void handle_waiting(struct remap_target *rt, struct bio *bio, struct bio_
 {
 	struct remap_bio *rb = remap_bio(bio);
 	u64 block = block_of(rt, remap_bio_sector(rt, rb));
-	u32 value = remap_map_get(&rt->map, block);
-	u32 within, count, slot, lost;
+	u32 value = map_get(rt, block);
+	u32 within, count, slot = slot_of(value), lost;
 
 	if (value == REMAP_VALUE_NONE) {
 		bio_dispatch(rt, bio, REMAP_NO_SLOT);
 		return;
 	}
-	slot = value & REMAP_VALUE_SLOT;
+	if (bio_op(bio) == REQ_OP_WRITE_ZEROES) {
+		bio_list_add(failed, bio);	/* is written block by block */
+		return;
+	}
 	if (!(value & REMAP_VALUE_SPECIAL)) {
 		bio_dispatch(rt, bio, slot);
 		return;
@@ -851,7 +1237,7 @@ static void handle_waiting(struct remap_target *rt, struct bio *bio, struct bio_
 static void handle_move(struct remap_target *rt, struct remap_request *req)
 {
 	bool unmap = req->type == REMAP_REQ_UNMOVE;
-	unsigned int asked, moved;
+	unsigned int i, asked, moved;
 	u32 value = 0;
 
 	if (rt->state != REMAP_ACTIVE && !(unmap && rt->state == REMAP_EXHAUSTED)) {
@@ -864,13 +1250,13 @@ static void handle_move(struct remap_target *rt, struct remap_request *req)
 		u64 block = req->first;
 
 		if (unmap) {
-			block = remap_map_next(&rt->map, block, req->last, &value);
+			block = map_next(rt, block, req->last, &value);
 			if (block == REMAP_MAP_END) {
 				req->first = req->last + 1;
 				break;
 			}
 		} else {
-			value = remap_map_get(&rt->map, block);
+			value = map_get(rt, block);
 		}
 		req->first = block + 1;
 		if (value == REMAP_VALUE_NONE)
@@ -883,7 +1269,13 @@ static void handle_move(struct remap_target *rt, struct remap_request *req)
 	asked = rt->moves;
 	moved = move_batch(rt);
 	req->moved += moved;
-	req->failed += asked - moved;
+	req->later = false;
+	for (i = 0; i < asked && !req->later; i++)
+		req->later = rt->move[i].phase == REMAP_MOVE_LATER;
+	if (req->later)
+		req->first = rt->move[i - 1].block;	/* that one and all behind it again */
+	else
+		req->failed += asked - moved;
 }
 
 /* The next remapped blocks from req->first on. */
@@ -892,7 +1284,7 @@ static void handle_list(struct remap_target *rt, struct remap_request *req)
 	req->lines = 0;
 	while (req->first <= req->last && req->lines < REMAP_BATCH) {
 		u32 value, slot;
-		u64 block = remap_map_next(&rt->map, req->first, req->last, &value);
+		u64 block = map_next(rt, req->first, req->last, &value);
 
 		if (block == REMAP_MAP_END) {
 			req->first = req->last + 1;
@@ -915,7 +1307,7 @@ static void thaw(struct remap_target *rt)
 	u32 value;
 
 	for (;;) {
-		block = remap_map_next(&rt->map, block, rt->map.blocks - 1, &value);
+		block = map_next(rt, block, rt->map.blocks - 1, &value);
 		if (block == REMAP_MAP_END)
 			return;
 		if (value & REMAP_VALUE_FROZEN) {
@@ -983,18 +1375,25 @@ static void worker(struct work_struct *work)
 		struct bio_list failed, waiting;
 		struct remap_request *req;
 		struct bio *bio;
+		bool suspect;
 
 		spin_lock_irq(&rt->lock);
 		failed = rt->failed;
 		waiting = rt->waiting;
 		req = rt->request;
+		suspect = rt->spare_suspect;
+		rt->spare_suspect = false;
 		bio_list_init(&rt->failed);
 		bio_list_init(&rt->waiting);
 		rt->request = NULL;
 		spin_unlock_irq(&rt->lock);
-		if (bio_list_empty(&failed) && bio_list_empty(&waiting) && !req)
+		if (bio_list_empty(&failed) && bio_list_empty(&waiting) && !req && !suspect)
 			break;
 
+		if (suspect && rt->state != REMAP_FAILED && !remap_meta_answers(&rt->meta)) {
+			DMERR("%s: spare %s does not answer", rt->name, rt->spare_dev->name);
+			remap_set_state(rt, REMAP_FAILED);
+		}
 		while ((bio = bio_list_pop(&waiting)))
 			handle_waiting(rt, bio, &failed);
 		handle_failed(rt, &failed);
@@ -1031,20 +1430,17 @@ int remap_relocator_init(struct remap_target *rt)
 	spin_lock_init(&rt->lock);
 	bio_list_init(&rt->failed);
 	bio_list_init(&rt->waiting);
-	init_waitqueue_head(&rt->drained);
+	bio_list_init(&rt->later);
 	INIT_WORK(&rt->work, worker);
+	INIT_DELAYED_WORK(&rt->retry, retry);
 	rt->window_start = jiffies;
 
-	rt->bounce = (u8 *)__get_free_pages(GFP_KERNEL, order);
-	if (!rt->bounce)
-		return -ENOMEM;
 	for (i = 0; i < REMAP_BATCH; i++) {
 		rt->move[i].buf = (u8 *)__get_free_pages(GFP_KERNEL, order);
 		rt->move[i].readback = (u8 *)__get_free_pages(GFP_KERNEL, order);
 		if (!rt->move[i].buf || !rt->move[i].readback)
 			return -ENOMEM;
 	}
-	/* one work item only; ordered all the same, to say what is relied upon */
 	rt->wq = alloc_ordered_workqueue("dm-remap", WQ_MEM_RECLAIM);
 	return rt->wq ? 0 : -ENOMEM;
 }
@@ -1053,9 +1449,10 @@ void remap_relocator_exit(struct remap_target *rt)
 {
 	unsigned int i;
 
-	if (rt->wq)
+	if (rt->wq) {
+		cancel_delayed_work_sync(&rt->retry);
 		destroy_workqueue(rt->wq);
-	free_pages((unsigned long)rt->bounce, rt->buf_order);
+	}
 	for (i = 0; i < REMAP_BATCH; i++) {
 		free_pages((unsigned long)rt->move[i].buf, rt->buf_order);
 		free_pages((unsigned long)rt->move[i].readback, rt->buf_order);

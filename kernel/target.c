@@ -12,6 +12,7 @@
  * per-CPU counter; it takes no lock, allocates nothing and writes to no line that another CPU
  * writes. Whatever takes longer is for the relocator's worker, see relocate.c.
  */
+#include <linux/delay.h>
 #include <linux/module.h>
 #include "target.h"
 
@@ -22,6 +23,7 @@
 
 #define DEFAULT_BURST	1024
 #define DEFAULT_WINDOW	10	/* seconds */
+#define MOVE_PATIENCE	(10 * HZ)	/* of a message, with I/O that holds its blocks */
 
 /* ---- the hot path ---- */
 
@@ -66,6 +68,18 @@ static void flush_done(struct remap_target *rt, struct remap_bio *rb)
 		;
 }
 
+/* The bio needs the worker, which may sleep; in good time, if the submitter cannot wait. */
+static int map_wait(struct remap_target *rt, struct remap_bio *rb, struct bio *bio,
+		    struct bio_list *list)
+{
+	remap_uncount(rt, rb);
+	if (bio->bi_opf & REQ_NOWAIT)
+		bio_wouldblock_error(bio);
+	else
+		remap_relocator_take(rt, list, bio);
+	return DM_MAPIO_SUBMITTED;
+}
+
 /* Some block of the bio may be remapped or marked: cut the bio there, send on its first part. */
 static int map_slow(struct remap_target *rt, struct remap_bio *rb, struct bio *bio, u64 first,
 		    u64 last)
@@ -81,31 +95,41 @@ static int map_slow(struct remap_target *rt, struct remap_bio *rb, struct bio *b
 	/* either up to that block, or, if it is the first, that block alone */
 	end = (block == first ? block + 1 : block) << rt->block_shift;
 	if (end - sector < sectors) {
+		/*
+		 * What cannot wait goes in one piece or not at all: of many pieces one might be
+		 * refused (there are only so many tags) when others are on their way.
+		 */
+		if (bio->bi_opf & REQ_NOWAIT)
+			return map_wait(rt, rb, bio, NULL);
 		dm_accept_partial_bio(bio, end - sector);
 		rb->iter.bi_size = bio->bi_iter.bi_size;
 	}
 	if (block != first)
 		return DM_MAPIO_REMAPPED;
 
+	/* to discard is to advise: a block that is not in its place keeps what it has */
+	if (bio_op(bio) == REQ_OP_DISCARD) {
+		remap_uncount(rt, rb);
+		bio_endio(bio);
+		return DM_MAPIO_SUBMITTED;
+	}
 	if (!(value & REMAP_VALUE_SPECIAL)) {
 		if (unlikely(rt->meta.readonly && op_is_write(bio_op(bio))))
 			return DM_MAPIO_KILL;
+		/* the spare may not know how to, and it is written as a failed write is again */
+		if (bio_op(bio) == REQ_OP_WRITE_ZEROES)
+			return map_wait(rt, rb, bio, &rt->failed);
 		/*
-		 * Reads of a slot count too: it is not given to another block under them. It is
-		 * after the look-up that they do; a slot that a block has left is free for others
-		 * only after a further drain.
+		 * Reads of a slot count too: it is not given to another block under them. That they
+		 * do so only after the look-up is in order, as both are in one RCU section: whoever
+		 * saw no mark has counted itself before the epoch turns.
 		 */
-		if (rb->epoch == REMAP_NO_EPOCH)
-			remap_count(rt, rb);
+		if (rb->counted == REMAP_NOT_COUNTED)
+			remap_count(rt, rb, first, first);
 		remap_to_slot(rt, rb, bio, value);
 		return DM_MAPIO_REMAPPED;
 	}
-	remap_uncount(rt, rb);
-	if (bio->bi_opf & REQ_NOWAIT)
-		bio_wouldblock_error(bio);
-	else
-		remap_relocator_take(rt, &rt->waiting, bio);
-	return DM_MAPIO_SUBMITTED;
+	return map_wait(rt, rb, bio, &rt->waiting);
 }
 
 static int remap_map(struct dm_target *ti, struct bio *bio)
@@ -116,7 +140,7 @@ static int remap_map(struct dm_target *ti, struct bio *bio)
 	sector_t sector;
 	int r = DM_MAPIO_REMAPPED;
 
-	rb->epoch = REMAP_NO_EPOCH;
+	rb->counted = REMAP_NOT_COUNTED;
 	rb->on_spare = false;
 	rb->done = false;
 	if (unlikely(bio->bi_opf & REQ_PREFLUSH)) {
@@ -136,18 +160,40 @@ static int remap_map(struct dm_target *ti, struct bio *bio)
 	/* the order, epoch before map, in one RCU section, is what drain() relies on */
 	rcu_read_lock();
 	if (op_is_write(bio_op(bio)))
-		remap_count(rt, rb);
+		remap_count(rt, rb, first, last);
 	if (unlikely(remap_map_touches(&rt->map, first, last)))
 		r = map_slow(rt, rb, bio, first, last);
 	rcu_read_unlock();
 	return r;
 }
 
+/* Is a failed bio one for the worker, or is its error to be passed up? */
+static bool is_for_worker(struct remap_target *rt, struct remap_bio *rb, struct bio *bio,
+			  blk_status_t error)
+{
+	enum remap_state state = READ_ONCE(rt->state);
+
+	if (!remap_error_is_medium(error) || !rb->iter.bi_size)
+		return false;
+	switch (bio_op(bio)) {
+	case REQ_OP_READ:
+		/* who reads ahead or has another copy wants to know soon, not surely */
+		if (bio->bi_opf & (REQ_RAHEAD | REQ_FAILFAST_MASK) ||
+		    !READ_ONCE(rt->relocate_reads))
+			return false;
+		return state != REMAP_PAUSED && !(state == REMAP_FAILED && rb->on_spare);
+	case REQ_OP_WRITE:
+	case REQ_OP_WRITE_ZEROES:
+		return state == REMAP_ACTIVE || state == REMAP_EXHAUSTED;
+	default:
+		return false;
+	}
+}
+
 static int remap_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 {
 	struct remap_target *rt = ti->private;
 	struct remap_bio *rb = remap_bio(bio);
-	enum remap_state state;
 
 	if (rb->on_spare && !*error) {
 		/* the block layer may have taken REQ_PREFLUSH away */
@@ -160,14 +206,15 @@ static int remap_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *err
 	if (likely(!*error) || rb->done)
 		return DM_ENDIO_DONE;
 
-	state = READ_ONCE(rt->state);
-	if (bio_op(bio) == REQ_OP_WRITE && rb->iter.bi_size && remap_error_is_medium(*error) &&
-	    (state == REMAP_ACTIVE || state == REMAP_EXHAUSTED)) {
+	if (is_for_worker(rt, rb, bio, *error)) {
 		remap_relocator_take(rt, &rt->failed, bio);
 		return DM_ENDIO_INCOMPLETE;
 	}
-	if (*error != BLK_STS_AGAIN)
+	if (*error != BLK_STS_AGAIN) {
 		atomic64_inc(&rt->io_errors);
+		if (rb->on_spare && READ_ONCE(rt->state) != REMAP_FAILED)
+			remap_relocator_suspect(rt);
+	}
 	return DM_ENDIO_DONE;
 }
 
@@ -238,6 +285,12 @@ static int set_option(struct remap_target *rt, const char *key, const char *valu
 {
 	u64 n;
 
+	if (!strcmp(key, "on_read_error")) {
+		if (strcmp(value, "relocate") && strcmp(value, "pass"))
+			return -EINVAL;
+		WRITE_ONCE(rt->relocate_reads, !strcmp(value, "relocate"));
+		return 0;
+	}
 	if (kstrtou64(value, 10, &n))
 		return -EINVAL;
 	if (!strcmp(key, "verify") && n <= 1)
@@ -369,6 +422,7 @@ static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	rt->name = dm_device_name(md);
 	rt->dev = disk_devt(dm_disk(md));
 	rt->verify = true;
+	rt->relocate_reads = true;
 	rt->burst = DEFAULT_BURST;
 	rt->window = DEFAULT_WINDOW;
 	mutex_init(&rt->message_lock);
@@ -437,6 +491,10 @@ static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	ti->error = NULL;
 	ti->num_flush_bios = 2;		/* the data device's and the spare's, see map_flush() */
 	ti->flush_supported = true;
+	/* data and zeroes go to the slots of what is remapped; to discard does nothing there */
+	ti->num_discard_bios = 1;
+	ti->discards_supported = bdev_max_discard_sectors(rt->data);
+	ti->num_write_zeroes_bios = 1;
 	ti->per_io_data_size = sizeof(struct remap_bio);
 	return 0;
 bad:
@@ -551,6 +609,7 @@ static int move_range(struct remap_target *rt, bool unmap, const char *from, con
 		      char *result, unsigned int maxlen)
 {
 	struct remap_request req = { .type = unmap ? REMAP_REQ_UNMOVE : REMAP_REQ_MOVE };
+	unsigned long since = jiffies;
 	unsigned int sz = 0;
 	u64 sector, n;
 
@@ -566,8 +625,14 @@ static int move_range(struct remap_target *rt, bool unmap, const char *from, con
 			req.error = -EINTR;
 		else if (READ_ONCE(rt->suspending) || dm_suspended(rt->ti))
 			req.error = -EBUSY;
+		else if (req.later && time_after(jiffies, since + MOVE_PATIENCE))
+			req.error = -ETIMEDOUT;
+		else if (req.later && msleep_interruptible(100))
+			req.error = -EINTR;
 		else
 			remap_relocator_ask(rt, &req);
+		if (!req.later)
+			since = jiffies;
 	}
 	if (req.error) {
 		DMERR("%s: not in a state to move blocks; %llu were moved", rt->name, req.moved);
@@ -651,9 +716,11 @@ static int remap_message(struct dm_target *ti, unsigned int argc, char **argv, c
 static void emit_table(struct remap_target *rt, char *result, unsigned int maxlen)
 {
 	bool verify = READ_ONCE(rt->verify);
+	bool pass = !READ_ONCE(rt->relocate_reads);
 	unsigned int burst = READ_ONCE(rt->burst), window = READ_ONCE(rt->window);
 	unsigned int words = 2 * (!verify + (burst != DEFAULT_BURST) +
-				  (window != DEFAULT_WINDOW) + rt->force + !!rt->spare_size);
+				  (window != DEFAULT_WINDOW) + rt->force + !!rt->spare_size +
+				  pass);
 	unsigned int sz = 0;
 
 	DMEMIT("%s %llu %s %llu", rt->data_dev->name, (u64)rt->data_start, rt->spare_dev->name,
@@ -670,6 +737,8 @@ static void emit_table(struct remap_target *rt, char *result, unsigned int maxle
 		DMEMIT(" force 1");
 	if (rt->spare_size)
 		DMEMIT(" spare_size %llu", rt->spare_size);
+	if (pass)
+		DMEMIT(" on_read_error pass");
 }
 
 static void emit_status(struct remap_target *rt, char *result, unsigned int maxlen)
@@ -678,12 +747,12 @@ static void emit_status(struct remap_target *rt, char *result, unsigned int maxl
 	const struct remap_meta *m = &rt->meta;
 	unsigned int sz = 0;
 
-	BUILD_BUG_ON(ARRAY_SIZE(name) != REMAP_STATES || REMAP_ST_WORDS != 12);
-	DMEMIT("%s %u %u %u %u %llu %u %u %lld %lld %lld %u", name[READ_ONCE(rt->state)],
+	BUILD_BUG_ON(ARRAY_SIZE(name) != REMAP_STATES || REMAP_ST_WORDS != 13);
+	DMEMIT("%s %u %u %u %u %llu %u %u %lld %lld %lld %u %lu", name[READ_ONCE(rt->state)],
 	       m->super.block_size, m->layout.slots, READ_ONCE(m->slots_used),
 	       READ_ONCE(m->slots_bad), READ_ONCE(m->lost_sectors), remap_meta_replicas_ok(m),
 	       REMAP_ZONES, atomic64_read(&rt->relocations), atomic64_read(&rt->reads_recovered),
-	       atomic64_read(&rt->io_errors), READ_ONCE(rt->queued));
+	       atomic64_read(&rt->io_errors), READ_ONCE(rt->queued), remap_relocator_stuck(rt));
 }
 
 static void remap_status(struct dm_target *ti, status_type_t type, unsigned int flags,

@@ -20,11 +20,17 @@
 #define REMAP_SLOT_TRIES	8	/* bad slots in a row before the spare itself is blamed */
 
 /*
- * Writes (and reads of slots) on their way to a device, by the epoch in which they set out. Of
- * the two epochs one is current; see drain() in relocate.c.
+ * Writes (and reads of slots) on their way to a device, by part of the disk and by the epoch in
+ * which they set out. Of a part's two epochs one is current; see drain() in relocate.c. Parts
+ * are leaves of the map, modulo REMAP_PARTS, so that a write that a device never completes holds
+ * up the relocations of few other blocks; I/O that is in more than one leaf has a part of its own,
+ * which every relocation waits for.
  */
+#define REMAP_PARTS		16
+#define REMAP_PART_WIDE		REMAP_PARTS
+
 struct remap_inflight {
-	unsigned long count[2];
+	unsigned long count[2 * (REMAP_PARTS + 1)];	/* 2 * part + epoch */
 };
 
 /* A block on the move. */
@@ -40,6 +46,7 @@ struct remap_move {
 		REMAP_MOVE_WRITE,	/* to be written to its new place */
 		REMAP_MOVE_WRITTEN,	/* to be committed and read back */
 		REMAP_MOVE_DONE,
+		REMAP_MOVE_LATER,	/* not now: to be tried again */
 		REMAP_MOVE_FAILED,	/* with an error */
 	} phase;
 	blk_status_t error;
@@ -50,6 +57,14 @@ struct remap_move {
 	u8 *buf;			/* its content */
 	u8 *readback;
 	struct remap_io io;
+};
+
+/* A part of a failed bio, within one block, that is tried again. */
+struct remap_part {
+	u64 block;
+	u32 value;			/* of the block, in the map */
+	u32 within;			/* sectors, from the start of the block */
+	u32 count;
 };
 
 /* A message, handed to the worker by the one thread that holds message_lock. */
@@ -64,6 +79,7 @@ struct remap_request {
 	} type;
 	u64 first, last;		/* blocks; the worker moves first on, a batch at a time */
 	u64 moved, failed;		/* blocks, added to */
+	bool later;			/* result: some have to wait, first is the first of them */
 	enum remap_replica_state replica[REMAP_ZONES];	/* result */
 	struct {
 		u64 block;
@@ -80,7 +96,7 @@ struct remap_target {
 	struct block_device *data;
 	sector_t data_start;
 	unsigned int block_shift;	/* sectors of 512 bytes to blocks */
-	unsigned int epoch;		/* 0 or 1; turned by the relocator */
+	unsigned int epochs;		/* bit p: the epoch of part p; turned by the relocator */
 	struct remap_inflight __percpu *inflight;
 	struct remap_map map;
 
@@ -94,17 +110,19 @@ struct remap_target {
 
 	/* bios that the worker is to look at */
 	spinlock_t lock ____cacheline_aligned_in_smp;
-	struct bio_list failed;		/* writes that a device refused */
+	struct bio_list failed;		/* reads and writes that a device refused */
 	struct bio_list waiting;	/* bios that met a marked block */
+	struct bio_list later;		/* failed ones that can only be seen to after a while */
 	struct remap_request *request;
-	unsigned int queued;		/* bios in either list, or being looked at */
+	unsigned int queued;		/* bios in these lists, or being looked at */
+	bool spare_suspect;		/* an I/O on the spare failed: is it still there? */
 	struct workqueue_struct *wq;
 	struct work_struct work;
-	wait_queue_head_t drained;
+	struct delayed_work retry;	/* of what is in "later" */
 
 	/* the worker's own, but for preresume, which runs before there is any work */
 	struct remap_meta meta;
-	struct bio_list now;		/* failed writes that are being looked at */
+	struct bio_list now;		/* failed bios that are being looked at */
 	struct remap_move move[REMAP_BATCH];
 	unsigned int moves;
 	struct {
@@ -114,7 +132,9 @@ struct remap_target {
 	unsigned int lefts;
 	bool verifying;			/* option verify, for the batch at hand */
 	bool paused;			/* a storm was met, and no reset since */
-	u8 *bounce;			/* for a block */
+	struct remap_part part[REMAP_BATCH];
+	unsigned int stuck;		/* bit p: part p has I/O that a device does not answer */
+	u32 probe;			/* where the data device was probed last, pseudo-random */
 	unsigned int buf_order;		/* of all buffers for blocks */
 	unsigned long window_start;	/* jiffies */
 	unsigned int window_moves;
@@ -122,6 +142,7 @@ struct remap_target {
 	/* options; changed by "set" */
 	bool verify;
 	bool force;
+	bool relocate_reads;		/* on_read_error relocate */
 	unsigned int burst;
 	unsigned int window;		/* seconds */
 	u64 spare_size;			/* sectors; 0: the rest of the device */
@@ -142,14 +163,16 @@ struct remap_target {
 	struct list_head active;	/* in target.c's list of active spares */
 };
 
-#define REMAP_NO_EPOCH		2
+#define REMAP_NOT_COUNTED	0xff
 
 /* What the target remembers of each bio. */
 struct remap_bio {
 	struct bvec_iter iter;		/* as it came, but for bi_sector: on the data device */
-	u8 epoch;			/* in which it is counted, or REMAP_NO_EPOCH */
+	u8 counted;			/* in this of the counters, or REMAP_NOT_COUNTED */
 	bool on_spare;			/* it went to a slot, or is the spare's flush */
 	bool done;			/* the worker has the last word: let it pass */
+	bool moving;			/* the worker's: a block of it moves */
+	bool later;			/* the worker's: a block of it could not move now */
 	blk_status_t error;		/* the worker's verdict */
 	u64 flush;			/* a flush of the spare: its number */
 };
@@ -165,22 +188,30 @@ static inline sector_t remap_bio_sector(const struct remap_target *rt, const str
 	return rb->iter.bi_sector - rt->data_start;
 }
 
-/** remap_count() - count a bio into the current epoch; under rcu_read_lock() */
-static inline void remap_count(struct remap_target *rt, struct remap_bio *rb)
+/* The part of the disk that blocks @first to @last are in. */
+static inline unsigned int remap_part_of(u64 first, u64 last)
 {
-	rb->epoch = READ_ONCE(rt->epoch);
-	this_cpu_inc(rt->inflight->count[rb->epoch]);
+	if (first >> REMAP_LEAF_SHIFT != last >> REMAP_LEAF_SHIFT)
+		return REMAP_PART_WIDE;
+	return (first >> REMAP_LEAF_SHIFT) % REMAP_PARTS;
+}
+
+/** remap_count() - count a bio into its part's current epoch; under rcu_read_lock() */
+static inline void remap_count(struct remap_target *rt, struct remap_bio *rb, u64 first, u64 last)
+{
+	unsigned int part = remap_part_of(first, last);
+
+	rb->counted = 2 * part + (READ_ONCE(rt->epochs) >> part & 1);
+	this_cpu_inc(rt->inflight->count[rb->counted]);
 }
 
 /** remap_uncount() - it has arrived, or never set out. Any context. */
 static inline void remap_uncount(struct remap_target *rt, struct remap_bio *rb)
 {
-	if (rb->epoch == REMAP_NO_EPOCH)
+	if (rb->counted == REMAP_NOT_COUNTED)
 		return;
-	this_cpu_dec(rt->inflight->count[rb->epoch]);
-	if (unlikely(rb->epoch != READ_ONCE(rt->epoch)))
-		wake_up(&rt->drained);
-	rb->epoch = REMAP_NO_EPOCH;
+	this_cpu_dec(rt->inflight->count[rb->counted]);
+	rb->counted = REMAP_NOT_COUNTED;
 }
 
 /** remap_to_slot() - send a bio that lies in one block to its slot instead */
@@ -208,6 +239,12 @@ void remap_relocator_exit(struct remap_target *rt);
 
 /** remap_relocator_take() - give a bio to the worker. Any context, hard interrupts too. */
 void remap_relocator_take(struct remap_target *rt, struct bio_list *list, struct bio *bio);
+
+/** remap_relocator_suspect() - have the worker see whether the spare is still there. Likewise. */
+void remap_relocator_suspect(struct remap_target *rt);
+
+/** remap_relocator_stuck() - I/Os, by now, whose completion relocations have waited for in vain */
+unsigned long remap_relocator_stuck(const struct remap_target *rt);
 
 /** remap_relocator_ask() - have the worker do a request, and wait. One caller at a time. */
 void remap_relocator_ask(struct remap_target *rt, struct remap_request *req);

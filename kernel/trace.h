@@ -111,6 +111,24 @@ TRACE_EVENT(remap_lost,
 		  __entry->sector, __entry->lost)
 );
 
+/* A read failed, and could be read all the same, when it was tried again */
+TRACE_EVENT(remap_recovered,
+	TP_PROTO(dev_t dev, u64 sector, u32 sectors),
+	TP_ARGS(dev, sector, sectors),
+	TP_STRUCT__entry(
+		__field(u32, dev)
+		__field(u64, sector)
+		__field(u32, sectors)
+	),
+	TP_fast_assign(
+		__entry->dev = dev;
+		__entry->sector = sector;
+		__entry->sectors = sectors;
+	),
+	TP_printk("%u:%u sector %llu + %u", MAJOR(__entry->dev), MINOR(__entry->dev),
+		  __entry->sector, __entry->sectors)
+);
+
 #endif
 
 #undef TRACE_INCLUDE_PATH

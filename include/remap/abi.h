@@ -10,6 +10,9 @@
  *       [<n words> [<option> <value>]...]
  *
  *   verify 0|1		read slots and replicas back before they count (1)
+ *   on_read_error relocate|pass
+ *			relocate: try failed reads again, keep what can be read, mark the rest lost;
+ *			pass: pass the error up and leave everything as it is (relocate)
  *   burst <n>		pause after more than n relocations within window seconds; 0: never (1024)
  *   window <seconds>	(10)
  *   force 0|1		start although table blocks are lost; their slots are taken as free (0)
@@ -25,7 +28,7 @@
  *   verify			check all replicas; answers one line each: "<index> <state>", with
  *				state one of ok, stale, corrupt, unreadable
  *   repair			rewrite the replicas that verify would complain about
- *   set <option> <value>	verify, burst or window
+ *   set <option> <value>	verify, on_read_error, burst or window
  *   reset			leave "paused", or "failed" where the spare is well again; repairs
  *   list <from>		answers lines "<sector> <count> <slot> <lost>", one for each
  *				remapped block, from the block of sector <from> on, lost in hex
@@ -60,15 +63,18 @@ enum remap_status_word {
 	REMAP_ST_READS_RECOVERED,
 	REMAP_ST_IO_ERRORS,		/* errors that were passed up */
 	REMAP_ST_QUEUED,		/* bios that wait for a relocation, now */
+	REMAP_ST_STUCK,			/* I/Os, now, that hold up relocations: a device has not
+					 * answered them for seconds */
 	REMAP_ST_WORDS
 };
 
 /* What the target can be in. */
 enum remap_state {
 	REMAP_ACTIVE,			/* remaps */
-	REMAP_PAUSED,			/* an error storm: passes errors up until "reset" */
+	REMAP_PAUSED,			/* an error storm, or a disk that does not answer at all:
+					 * passes errors up until "reset" */
 	REMAP_EXHAUSTED,		/* no free slot left */
-	REMAP_FAILED,			/* the spare did not take a commit */
+	REMAP_FAILED,			/* the spare did not take a commit, or is gone */
 	REMAP_READONLY,			/* spare or metadata must not be written */
 	REMAP_STATES
 };
