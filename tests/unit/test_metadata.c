@@ -529,6 +529,35 @@ static void a_search_prefers_the_life_of_this_size(void **state)
 	assert_false(sp.several_lives);
 }
 
+/* Each 64 KiB of a hostile device begins with a superblock that is where it says it should be. */
+static void a_search_does_not_collect_for_ever(void **state)
+{
+	struct remap_super s = example;
+	struct remap_spare sp;
+	struct remap_layout l;
+	u8 block[REMAP_MD_BLOCK];
+
+	(void)state;
+	st.sectors = REMAP_MAX_FOUND * 128ULL + 4096;
+	assert_int_equal(ftruncate(st.fd, (off_t)(st.sectors << 9)), 0);
+	for (unsigned int i = 16; i < REMAP_MAX_FOUND + 20; i++) {
+		s.spare_sectors = i * 4 * 128ULL;
+		s.created++;
+		memcpy(s.uuid, &i, sizeof(i));
+		assert_int_equal(remap_layout_compute(&l, s.spare_sectors, s.block_size), 0);
+		s.spare_sectors += l.zone_sectors;
+		assert_int_equal(remap_layout_compute(&l, s.spare_sectors, s.block_size), 0);
+		s.generation = 2;
+		remap_super_encode(block, &s, &l);
+		raw_write(l.zone_start[1], block, sizeof(block));
+		s.generation = 1;
+		remap_super_encode(block, &s, &l);
+		raw_write(l.zone_start[1] + MD_SECTORS, block, sizeof(block));
+	}
+	assert_int_equal(remap_spare_find(&st, true, &sp, &err), -EUCLEAN);
+	assert_non_null(strstr(err.text, "more than 1024 superblocks"));
+}
+
 /* ---- features ---- */
 
 static void an_unknown_feature_is_not_evaded_by_an_older_generation(void **state)
@@ -716,19 +745,106 @@ static void update_first_secures_the_newest(void **state)
 static void wipe_leaves_no_signature(void **state)
 {
 	static const char magic[] = "CD001";	/* ISO 9660, with the terminator behind it */
+	struct remap_signature sig;
 	u8 sector[2048] = { 1 };
-	char what[64];
-	struct remap_dev dev = { .sectors = SPARE_BYTES >> 9 };
 
 	(void)state;
 	memset(sector + 7, 'x', 33);
 	memcpy(sector + 1, magic, 5);
 	sector[6] = 1;
 	raw_write(64, sector, sizeof(sector));
-	snprintf(dev.path, sizeof(dev.path), "/proc/self/fd/%d", st.fd);
-	assert_int_equal(remap_dev_foreign(&dev, what, sizeof(what), &err), 1);
-	assert_int_equal(remap_dev_wipe(st.fd, st.name, &err), 0);
-	assert_int_equal(remap_dev_foreign(&dev, what, sizeof(what), &err), 0);
+	assert_int_equal(remap_dev_foreign(&st, NULL, &sig, &err), 1);
+	assert_int_equal(remap_dev_wipe(&st, NULL, &err), 0);
+	assert_int_equal(remap_dev_foreign(&st, NULL, &sig, &err), 0);
+}
+
+/* What mkswap leaves on a device: nothing but the first page. */
+static void put_swap(void)
+{
+	u8 page[4096] = { 0 };
+
+	page[1024] = 1;			/* version, in CPU order */
+	page[1029] = 1;			/* last page: 256 */
+	memset(page + 1036, 7, 16);	/* UUID */
+	memcpy(page + 4086, "SWAPSPACE2", 10);
+	raw_write(0, page, sizeof(page));
+}
+
+static void a_foreign_signature_in_one_copy_is_found(void **state)
+{
+	struct remap_signature sig;
+	struct remap_verdict v;
+	struct remap_spare sp;
+
+	(void)state;
+	sp = populated();
+	assert_int_equal(remap_dev_foreign(&st, &sp, &sig, &err), 0);
+	/* the superblock of generation 1 is copy B, which does not suffer */
+	put_swap();
+	sp = found();
+	v = verdict(&sp);
+	assert_true(v.ok);
+	assert_int_equal(remap_dev_foreign(&st, &sp, &sig, &err), 1);
+	assert_int_equal(sig.at, 4086);
+	assert_string_equal(sig.what, "a swap signature");
+	assert_int_equal(remap_dev_wipe(&st, &sp, &err), 0);
+	assert_int_equal(remap_dev_foreign(&st, &sp, &sig, &err), 0);
+	check_populated(&sp);
+}
+
+static void a_signature_in_a_used_slot_is_the_users_own(void **state)
+{
+	struct remap_entry e = { .block = 16, .seq = 5, .state = REMAP_SLOT_MAPPED };
+	u8 reiser[512] = { 0 }, back[512], block[REMAP_MD_BLOCK];
+	struct remap_signature sig;
+	struct remap_spare sp;
+	u64 at;
+
+	(void)state;
+	format(&example);
+	sp = found();
+	at = remap_slot_sector(&sp.layout, 0);
+	assert_int_equal(at, 128);	/* or libblkid would not look there */
+	reiser[13] = 1;			/* journal far behind */
+	reiser[45] = 0x10;		/* blocks of 4096 */
+	memcpy(reiser + 52, "ReIsEr2Fs", 9);
+	raw_write(at, reiser, sizeof(reiser));
+	assert_int_equal(remap_dev_foreign(&st, &sp, &sig, &err), 1);
+	assert_int_equal(sig.at, 65536 + 52);
+
+	remap_table_init(block, 0);
+	remap_entry_set(block, 0, &e);
+	put_table(&sp, block, 2, 0x1f);
+	assert_int_equal(remap_dev_foreign(&st, &sp, &sig, &err), 0);
+	/* another one beside it is still found, and only that is wiped */
+	put_swap();
+	assert_int_equal(remap_dev_foreign(&st, &sp, &sig, &err), 1);
+	assert_int_equal(sig.at, 4086);
+	assert_int_equal(remap_dev_wipe(&st, &sp, &err), 0);
+	raw_read(at, back, sizeof(back));
+	assert_memory_equal(back, reiser, sizeof(back));
+}
+
+static void a_spare_owns_valid_copies_and_used_slots(void **state)
+{
+	struct remap_spare sp = populated();
+	const struct remap_layout *l = &sp.layout;
+
+	(void)state;
+	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
+		assert_false(remap_spare_owns(&st, &sp, remap_super_sector(l, z, 0) << 9));
+		assert_true(remap_spare_owns(&st, &sp, (remap_super_sector(l, z, 1) << 9) + 4095));
+		assert_true(remap_spare_owns(&st, &sp, remap_table_sector(l, z, 0, 1) << 9));
+		assert_true(remap_spare_owns(&st, &sp, remap_table_sector(l, z, 0, 2) << 9));
+		assert_false(remap_spare_owns(&st, &sp, remap_table_sector(l, z, 1, 0) << 9));
+	}
+	for (u32 slot = 0; slot < l->slots; slot++)
+		assert_int_equal(remap_spare_owns(&st, &sp, remap_slot_sector(l, slot) << 9),
+				 slot == 3);
+	/* what was in slots that nothing is known of any more is not for wiping */
+	for (unsigned int z = 0; z < REMAP_ZONES; z++)
+		fill(remap_table_sector(l, z, 0, 0), 2 * MD_SECTORS, 0xa5);
+	assert_true(remap_spare_owns(&st, &sp, remap_slot_sector(l, 7) << 9));
 }
 
 static void a_disk_that_tells_less_is_not_taken_for_the_same(void **state)
@@ -742,6 +858,10 @@ static void a_disk_that_tells_less_is_not_taken_for_the_same(void **state)
 	assert_int_equal(remap_identity_match(&all, &other_fs, &which), REMAP_MATCH_FS_DIFFERS);
 	assert_int_equal(remap_identity_match(&all, &same_fs, &which), REMAP_MATCH_YES);
 	assert_int_equal(remap_identity_match(&all, &none, &which), REMAP_MATCH_NONE);
+	assert_true(remap_identity_shares(&all, &same_fs));
+	assert_false(remap_identity_shares(&all, &other_fs));
+	assert_false(remap_identity_shares(&all, &none));
+	assert_false(remap_identity_shares(&none, &none));
 }
 
 static void repair_says_which_zones_stay_bad(void **state)
@@ -789,7 +909,11 @@ int main(void)
 		TEST(repair_says_which_zones_stay_bad),
 		TEST(a_search_prefers_the_life_of_this_size),
 		TEST(update_first_secures_the_newest),
+		TEST(a_search_does_not_collect_for_ever),
 		TEST(wipe_leaves_no_signature),
+		TEST(a_foreign_signature_in_one_copy_is_found),
+		TEST(a_signature_in_a_used_slot_is_the_users_own),
+		TEST(a_spare_owns_valid_copies_and_used_slots),
 		TEST(a_disk_that_tells_less_is_not_taken_for_the_same),
 	};
 

@@ -291,6 +291,72 @@ json() { # FILTER COMMAND...: jq -e FILTER on the output
 		length == 1 and .[0].data_device == \"${loop}p1\"" scan
 }
 
+@test "format: loop devices over the same bytes of a file are no two devices" {
+	local whole again on first second third
+	truncate -s 16M /tmp/file
+	whole=$(make_loop /tmp/file)
+	again=$(make_loop /tmp/file)
+	refused 1 "$again: is the data device $whole, too" -- \
+		format --data "$whole" --spare "$again" --force
+	on=$(make_loop "$whole")
+	refused 1 "$on: is the data device $again, too" -- \
+		format --data "$again" --spare "$on" --force
+	losetup -d "$on"
+
+	first=$(make_loop /tmp/file --offset 4M --sizelimit 4M)
+	second=$(make_loop /tmp/file --offset 6M --sizelimit 4M)
+	third=$(make_loop /tmp/file --offset 8M --sizelimit 4M)
+	refused 1 "$second: overlaps the data device $first" -- \
+		format --data "$first" --spare "$second" --force
+	refused 1 "$first: overlaps the data device $whole" -- \
+		format --data "$whole" --spare "$first" --force
+	run --separate-stderr -0 remapctl format --data "$first" --spare "$third" --force
+	[[ $stderr == *"$third shares a disk with $first"* ]]
+}
+
+@test "format: two paths to one logical unit are no two disks" {
+	local disks
+	# without the host's number in them, the units of both hosts have one WWN and serial number
+	mapfile -t disks < <(make_scsi_debug 4 add_host=2 vpd_use_hostno=0)
+	[[ ${#disks[@]} == 2 ]]
+	refused 1 "${disks[1]}: is the data device ${disks[0]}, too" -- \
+		format --data "${disks[0]}" --spare "${disks[1]}" --force
+	settle
+	wait_for 10 modprobe -r scsi_debug
+}
+
+@test "format: without sysfs it cannot be told whether two devices are distinct" {
+	local blind="mount -t tmpfs none /sys && exec remapctl format --data $DATA --spare $SPARE"
+	dd if=/dev/zero of=$SPARE bs=1M count=2 oflag=direct status=none
+	run --separate-stderr -1 unshare -m bash -c "$blind"
+	[[ $stderr == "remapctl: $SPARE: cannot tell whether it shares sectors with $DATA"* ]]
+	[[ $stderr == *"mount -t sysfs"*--force* && $(wc -l <<<"$stderr") == 1 ]]
+	run --separate-stderr -0 unshare -m bash -c "$blind --force"
+}
+
+# Reads of a suspended device wait, which gives the time to exchange what the path names.
+@test "format: what was checked is what is written, whatever becomes of its path" {
+	local pid before status=0
+	prepare
+	dd if=/dev/zero of=$SPARE bs=1M count=2 oflag=direct status=none
+	mkfs.ext4 -q -F -L precious $OTHER
+	before=$(md5sum <$OTHER)
+	dmsetup create gate --table "0 4096 linear $SPARE 0"
+	settle
+	dmsetup suspend gate
+	ln -sfn /dev/mapper/gate /tmp/link
+	remapctl format --data $DATA --spare /tmp/link >/tmp/out 2>&1 3>&- &
+	pid=$!
+	wait_for 20 grep -q '^State:.*D' /proc/$pid/status
+	ln -sfn $OTHER /tmp/link
+	dmsetup resume gate
+	wait $pid || status=$?
+	blockdev --flushbufs $OTHER
+	[[ $(md5sum <$OTHER) == "$before" ]]
+	[[ $status == 0 ]] || grep -q "become another device" /tmp/out
+	wipefs -q -a -f $OTHER
+}
+
 @test "format: a disk is held by what is mounted from its partitions" {
 	local loop
 	truncate -s 32M /tmp/disk
@@ -380,6 +446,59 @@ json() { # FILTER COMMAND...: jq -e FILTER on the output
 	remapctl verify t
 }
 
+@test "start: a spare given another use needs force, however little of it that wrote" {
+	prepare
+	mkswap -q -L swappy $SPARE 2>/dev/null || mkswap -L swappy $SPARE
+	# the superblock that counts is the second copy: to verify, all is as it should be
+	remapctl verify --spare $SPARE
+	refused_unchanged 1 "$SPARE: is a spare, but now carries a swap signature, label swappy" \
+		"at byte 4086 (--force wipes its signature, remapctl format" -- \
+		start t --spare $SPARE
+	remapctl start t --spare $SPARE --force
+	remapctl stop t
+	remapctl start t --spare $SPARE
+	remapctl stop t
+
+	echo ',,' | sfdisk -q --label dos --wipe never $SPARE
+	settle
+	remapctl verify --spare $SPARE
+	refused 1 "carries a partition table (dos) at byte 510" -- start t --spare $SPARE
+	remapctl start t --spare $SPARE --force
+	remapctl stop t
+	blockdev --rereadpt $SPARE
+	remapctl start t --spare $SPARE
+}
+
+@test "start: what looks like a file system in a slot in use is the user's own" {
+	prepare
+	# a reiserfs superblock, at 64 KiB, where libblkid looks for it and the first slot is
+	truncate -s 4096 /tmp/reiser
+	printf '\1' | dd of=/tmp/reiser bs=1 seek=13 conv=notrunc status=none
+	printf '\20' | dd of=/tmp/reiser bs=1 seek=45 conv=notrunc status=none
+	printf 'ReIsEr2Fs' | dd of=/tmp/reiser bs=1 seek=52 conv=notrunc status=none
+	remapctl start t --spare $SPARE
+	dd if=/tmp/reiser of=/dev/mapper/t bs=4096 seek=100 oflag=direct status=none
+	remapctl remap t 800
+	remapctl stop t
+	json '.entries | length == 1 and .[0].slot_sector == 128' dump --spare $SPARE
+	[[ $(blkid -p -o value -s TYPE $SPARE) == reiserfs ]]
+	remapctl start t --spare $SPARE
+	remapctl unmap t 800
+	remapctl stop t
+	# in a free slot it is not to be told whose it is
+	refused_unchanged 1 "carries a reiserfs file system at byte 65588" -- start t --spare $SPARE
+	remapctl start t --spare $SPARE --force
+}
+
+@test "start: bad sectors of the spare are no sign of another use" {
+	prepare
+	blockdev --flushbufs $SPARE
+	echo "+0-31" >"$NULLB/spare/badblocks"
+	run --separate-stderr remapctl start t --spare $SPARE
+	echo "-0-31" >"$NULLB/spare/badblocks"
+	[[ $status == 0 && $stderr == "remapctl: warning: $SPARE: cannot be read to look for"* ]]
+}
+
 @test "start: a data device that is mounted is refused" {
 	prepare
 	mount $DATA $MNT
@@ -444,6 +563,42 @@ json() { # FILTER COMMAND...: jq -e FILTER on the output
 	refused 1 "data device: none with 8192 sectors and WWN naa." -- start t --spare $SPARE
 }
 
+# The disks of scsi_debug have different names, but the same contents: one disk, moved.
+@test "start: --new-identity takes a disk that was moved to another adapter, and records it" {
+	local disks wwn
+	mapfile -t disks < <(make_scsi_debug 4 num_tgts=2)
+	mkfs.ext4 -q -F "${disks[0]}"
+	remapctl format --data "${disks[0]}" --spare $SPARE --force
+	wwn=$(remapctl dump --spare $SPARE --json | jq -r .data_wwn)
+	refused 2 "--data is missing" -- start t --spare $SPARE --new-identity
+	refused_unchanged 1 "${disks[1]}: is not the disk" "WWN differs" "--new-identity" -- \
+		start t --spare $SPARE --data "${disks[1]}"
+	make_null_blk short 3
+	refused_unchanged 1 "/dev/short: has 6144 sectors" -- start t --spare $SPARE \
+		--data /dev/short --new-identity --force
+	remove_null_blk short
+	remapctl start t --spare $SPARE --data "${disks[1]}" --new-identity
+	remapctl stop t
+	json ".generation == 2 and .data_wwn != \"$wwn\"" dump --spare $SPARE
+	remapctl verify --spare $SPARE
+	json ".data_device == \"${disks[1]}\"" start t --spare $SPARE
+	remapctl stop t
+
+	# nothing of what was recorded is left
+	wipefs -q -a -f "${disks[0]}"
+	refused_unchanged 1 "${disks[0]}: nothing says that it is the disk" "--force" -- \
+		start t --spare $SPARE --data "${disks[0]}" --new-identity
+	remapctl start t --spare $SPARE --data "${disks[0]}" --new-identity --force
+	remapctl stop t
+	json ".generation == 3 and .data_wwn == \"$wwn\"" dump --spare $SPARE
+	# where nothing is new, nothing is written
+	remapctl start t --spare $SPARE --data "${disks[0]}" --new-identity
+	remapctl stop t
+	json ".generation == 3" dump --spare $SPARE
+	settle
+	wait_for 10 modprobe -r scsi_debug
+}
+
 @test "start: a spare that has grown starts, one that has shrunk is refused" {
 	local loop
 	truncate -s 4M /tmp/spare
@@ -476,6 +631,22 @@ json() { # FILTER COMMAND...: jq -e FILTER on the output
 	refused_unchanged 1 "label both (--force" -- create t --data $DATA --spare $SPARE
 	json '.name == "t" and .path == "/dev/mapper/t" and .block_size == 1024' \
 		create t --data $DATA --spare $SPARE --force --block-size 1K
+}
+
+@test "create: says once that spare and data share a disk" {
+	local loop
+	truncate -s 32M /tmp/disk
+	printf '%s\n' 'start=2048,size=32768' 'start=36864,size=16384' |
+		sfdisk -q --label gpt /tmp/disk
+	loop=$(make_loop /tmp/disk --partscan)
+	wait_for 5 test -b "${loop}p2"
+	run --separate-stderr -0 remapctl create t --data "${loop}p1" --spare "${loop}p2" --force
+	[[ $stderr == *"warning: ${loop}p2 shares a disk with ${loop}p1"* ]]
+	[[ $(grep -c shares <<<"$stderr") == 1 ]]
+	remapctl stop t
+	# start by itself says so, too
+	run --separate-stderr -0 remapctl start t --spare "${loop}p2"
+	[[ $(grep -c shares <<<"$stderr") == 1 ]]
 }
 
 @test "stop: says who has the device open" {
@@ -514,6 +685,26 @@ json() { # FILTER COMMAND...: jq -e FILTER on the output
 	[[ -z $output && -z $stderr ]]
 	run --separate-stderr -0 remapctl status --json
 	[[ $(jq -c . <<<"$output") == "[]" ]]
+}
+
+@test "status: one odd device does not cost the others" {
+	local odd='a b\x20c' all
+	prepare
+	remapctl start t --spare $SPARE
+	# neither escaped nor not, to libdevmapper
+	dmsetup create --manglename none --notable "$odd"
+	run --separate-stderr remapctl status
+	all="$status $stderr"
+	run remapctl status --json
+	dmsetup remove --manglename none "$odd"
+	[[ $all == "0 " && $status == 0 && $output == *'"name": "t"'* ]]
+
+	# what a start that was killed at the wrong time leaves
+	dmsetup create --notable --uuid REMAP-01020304-0506-4708-890a-0b0c0d0e0f10 half
+	run --separate-stderr -0 remapctl status
+	[[ $stderr == "remapctl: warning: half: has no table"*"dmsetup remove half"* ]]
+	[[ $(wc -l <<<"$stderr") == 1 && ${#lines[@]} == 2 && ${lines[1]} == "t "* ]]
+	refused 1 "half: has no table" -- status half
 }
 
 @test "status: --json has what scripts rely on, for all devices or for one" {
@@ -588,6 +779,25 @@ json() { # FILTER COMMAND...: jq -e FILTER on the output
 	[[ $output == *"Label:"*shown*SLOT-SECTOR*mapped* ]]
 }
 
+@test "dump, list: memory does not grow with what is printed" {
+	make_null_blk wide 8
+	make_null_blk deep 10
+	remapctl create t --data /dev/wide --spare /dev/deep --block-size 512 --force -o burst=0
+	remapctl remap t 0+12000
+	for command in "list t" "dump --spare /dev/deep"; do
+		# shellcheck disable=SC2086 # words
+		(ulimit -v 20000 && remapctl $command | tail -n 1 >/tmp/last &&
+			[[ ${PIPESTATUS[0]} == 0 ]])
+		[[ $(</tmp/last) == *11999* ]]
+		# shellcheck disable=SC2086
+		(ulimit -v 20000 && remapctl $command --json >/tmp/json)
+		jq -e '(.entries? // .) | length == 12000 and .[7].sector == 7' /tmp/json
+	done
+	remapctl stop t
+	remove_null_blk wide
+	remove_null_blk deep
+}
+
 @test "verify, repair: an active device's replicas, by message" {
 	prepare
 	remapctl start t --spare $SPARE
@@ -647,9 +857,26 @@ json() { # FILTER COMMAND...: jq -e FILTER on the output
 	json '.name == "t" and .state == "active"' reset t
 }
 
+@test "reset: on an exhausted device says how to get free slots" {
+	local loop
+	truncate -s 400K /tmp/small
+	loop=$(make_loop /tmp/small)
+	remapctl create t --data $DATA --spare "$loop" --force
+	run -1 remapctl remap t 0+400
+	json '.[0].state == "exhausted"' status t
+	refused 1 "t: is still exhausted, no slot" "remapctl unmap" "larger spare" -- reset t
+	remapctl unmap t 0
+	run -0 remapctl reset t
+	[[ $output == active ]]
+	remapctl stop t
+}
+
 @test "output that cannot be written is a failure" {
-	run --separate-stderr -1 bash -c "remapctl --help >/dev/full"
-	[[ $stderr == "remapctl: cannot write the output" ]]
+	for command in "" format start create stop status list remap unmap verify repair dump scan \
+		reset; do
+		run --separate-stderr -1 bash -c "remapctl $command --help >/dev/full"
+		[[ $stderr == "remapctl: cannot write the output" ]]
+	done
 }
 
 @test "without the module, start names the remedy" {
@@ -661,7 +888,31 @@ json() { # FILTER COMMAND...: jq -e FILTER on the output
 	[[ $status == 0 || ($status == 1 && $stderr == *"run modprobe dm-remap"*) ]]
 }
 
+# modprobe: what the kernel calls to load a module by itself, as it does when it is asked for one.
+@test "without device-mapper in the kernel, there are no devices; start loads all it needs" {
+	local modprobe
+	prepare
+	modprobe=$(</proc/sys/kernel/modprobe)
+	rmmod dm_remap dm_mod
+	echo /bin/false >/proc/sys/kernel/modprobe
+	run --separate-stderr remapctl status
+	echo "$status:$output$stderr" >/tmp/all
+	run --separate-stderr remapctl status --json
+	echo "$status:$output$stderr" >>/tmp/all
+	run --separate-stderr remapctl status t
+	echo "$status:$output$stderr" >>/tmp/all
+	mkdir -p /tmp/bin
+	printf '#!/bin/sh\n%s dm-mod && insmod %s\n' "$modprobe" "$DM_REMAP_KO" >/tmp/bin/modprobe
+	chmod +x /tmp/bin/modprobe
+	PATH=/tmp/bin:$PATH run --separate-stderr remapctl start t --spare $SPARE
+	echo "$modprobe" >/proc/sys/kernel/modprobe
+	[[ $(</tmp/all) == $'0:\n0:[\n]\n1:remapctl: t: no such device '* ]]
+	[[ $status == 0 && $output == /dev/mapper/t ]]
+}
+
 @test "without permission, the remedy is to be root" {
+	run --separate-stderr -1 setpriv --reuid=65534 --clear-groups remapctl scan
+	[[ -z $output && $stderr == *"run as root"* ]]
 	run --separate-stderr -1 setpriv --reuid=65534 --clear-groups remapctl status
 	[[ $stderr == *"run as root"* ]]
 	run --separate-stderr -1 setpriv --reuid=65534 --clear-groups remapctl dump --spare $SPARE

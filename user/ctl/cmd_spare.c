@@ -22,17 +22,38 @@ static void cleanup_store(struct remap_store *st)
 
 /* ---- format ---- */
 
-int check_pair(const struct remap_dev *data, const struct remap_dev *spare, struct remap_err *err)
+int open_store(const struct remap_dev *dev, bool write, struct remap_store *st,
+	       struct remap_err *err)
+{
+	int r = remap_store_open(st, dev->path, write, err);
+
+	if (!r && (st->rdev != dev->rdev || st->sectors != dev->sectors)) {
+		remap_store_close(st);
+		return remap_fail(err, -ESTALE, "%s: has become another device just now (try "
+				  "again)", dev->path);
+	}
+	return r;
+}
+
+int check_pair(const struct remap_dev *data, const struct remap_dev *spare, bool force,
+	       struct remap_err *err)
 {
 	int r;
 
 	switch (remap_dev_relation(data, spare)) {
 	case REMAP_IDENTICAL:
-		return remap_fail(err, -EINVAL, "%s: is the data device, too (take another device "
-				  "as spare)", spare->path);
+		return remap_fail(err, -EINVAL, "%s: is the data device %s, too (take another "
+				  "device as spare)", spare->path, data->path);
 	case REMAP_OVERLAP:
 		return remap_fail(err, -EINVAL, "%s: overlaps the data device %s (take another "
 				  "device as spare)", spare->path, data->path);
+	case REMAP_UNKNOWN:
+		if (force)
+			break;
+		return remap_fail(err, -ENODATA, "%s: cannot tell whether it shares sectors with "
+				  "%s, which sysfs does not show (mount it: mount -t sysfs sysfs "
+				  "/sys; --force takes them to be distinct)", spare->path,
+				  data->path);
 	case REMAP_SAME_DISK:
 	case REMAP_DISTINCT:
 		break;
@@ -43,7 +64,7 @@ int check_pair(const struct remap_dev *data, const struct remap_dev *spare, stru
 	return r;
 }
 
-static void warn_same_disk(const struct remap_dev *data, const struct remap_dev *spare)
+void warn_same_disk(const struct remap_dev *data, const struct remap_dev *spare)
 {
 	if (remap_dev_relation(data, spare) == REMAP_SAME_DISK)
 		warning("%s shares a disk with %s: when it dies, both do", spare->path, data->path);
@@ -114,18 +135,15 @@ static int check_sizes(const struct remap_dev *data, const struct remap_dev *spa
 	return 0;
 }
 
-static int check_contents(const struct remap_dev *spare, struct remap_err *err)
+static int check_contents(struct remap_store *st, struct remap_err *err)
 {
-	char what[256];
-	int r;
+	char what[512];
+	int r = remap_dev_signature(st, what, sizeof(what), err);
 
-	r = remap_dev_signature(spare, what, sizeof(what), err);
 	if (r > 0)
-		return remap_fail(err, -EEXIST, "%s: carries %s (--force destroys it)", spare->path,
-				  what);
-	if (r)
-		return r;
-	return 0;
+		return remap_fail(err, -EEXIST, "%s: carries %.400s (--force destroys it)",
+				  st->name, what);
+	return r;
 }
 
 /* Swapped arguments would destroy what the spare holds: no force overrides this. */
@@ -133,7 +151,7 @@ static int check_data_no_spare(const struct remap_dev *data, struct remap_err *e
 {
 	struct remap_store st;
 	bool present;
-	int r = remap_store_open(&st, data->path, false, err);
+	int r = open_store(data, false, &st, err);
 
 	if (r)
 		return r;
@@ -172,6 +190,7 @@ int format_spare(const struct args *a, struct json_object **result)
 {
 	struct remap_super s = { .block_size = 0 };
 	_cleanup_store_ struct remap_store st = { .fd = -1 };
+	_cleanup_close_ int claim = -1;
 	struct remap_dev data, spare;
 	struct remap_identity id;
 	struct remap_err err;
@@ -183,7 +202,7 @@ int format_spare(const struct args *a, struct json_object **result)
 		return usage_error(a, "--label: not printable text of at most %d bytes",
 				   REMAP_LABEL_LEN - 1);
 	if (remap_dev_open(a->data, &data, &err) || remap_dev_open(a->spare, &spare, &err) ||
-	    check_pair(&data, &spare, &err))
+	    check_pair(&data, &spare, a->force, &err))
 		return problem_err(&err);
 	if (data.read_only || spare.read_only)
 		return problem("%s: read-only (blockdev --setrw changes that, if the device "
@@ -192,8 +211,12 @@ int format_spare(const struct args *a, struct json_object **result)
 	if (!s.block_size)
 		s.block_size = default_block_size(&data);
 	s.sector_size = data.logical > spare.logical ? data.logical : spare.logical;
-	if (check_sizes(&data, &spare, s.block_size, s.sector_size, &err) ||
-	    check_data_no_spare(&data, &err) || (!a->force && check_contents(&spare, &err)))
+	if (check_sizes(&data, &spare, s.block_size, s.sector_size, &err))
+		return problem_err(&err);
+	/* ours from here to the end: what is checked is what is written */
+	claim = remap_dev_claim(&data, &err);
+	if (claim < 0 || open_store(&spare, true, &st, &err) ||
+	    check_data_no_spare(&data, &err) || (!a->force && check_contents(&st, &err)))
 		return problem_err(&err);
 	warn_same_disk(&data, &spare);
 
@@ -209,9 +232,7 @@ int format_spare(const struct args *a, struct json_object **result)
 		warning("%s has neither WWN, serial number nor UUID: start needs "
 			"--data", data.path);
 
-	if (remap_store_open(&st, spare.path, true, &err) ||
-	    (a->force && remap_dev_wipe(st.fd, spare.path, &err)) ||
-	    remap_spare_format(&st, &s, &err))
+	if ((a->force && remap_dev_wipe(&st, NULL, &err)) || remap_spare_format(&st, &s, &err))
 		return problem_err(&err);
 	/* partitions that were on it are no more; only a device that had some cares */
 	if (a->force)
@@ -317,7 +338,7 @@ int repair_spare(const struct args *a)
 	if (remap_dm_find_spare(spare.rdev, &t, NULL) == 1)
 		return problem("%s: active as %s (use remapctl repair "
 			       "%s)", a->spare, t.name, t.name);
-	if (remap_dev_free_for_use(&spare, &err) || remap_store_open(&st, a->spare, true, &err) ||
+	if (remap_dev_free_for_use(&spare, &err) || open_store(&spare, true, &st, &err) ||
 	    remap_spare_find(&st, a->search, &sp, &err))
 		return problem_err(&err);
 	if (sp.several_lives)
@@ -413,6 +434,18 @@ static struct json_object *describe_super(const struct remap_store *st,
 	return o;
 }
 
+struct dumping {
+	const struct remap_spare *sp;
+	const struct remap_table *t;
+};
+
+static struct json_object *dump_row(const void *arg, size_t i)
+{
+	const struct dumping *d = arg;
+
+	return describe_slot(d->sp, &d->t->slot[i]);
+}
+
 int cmd_dump(const struct args *a)
 {
 	static const struct field fields[] = {
@@ -458,7 +491,8 @@ int cmd_dump(const struct args *a)
 	};
 	_cleanup_store_ struct remap_store st = { .fd = -1 };
 	_cleanup_json_ struct json_object *o = NULL;
-	struct json_object *entries;
+	struct dumping dumping;
+	struct rows rows;
 	struct remap_spare sp;
 	struct remap_table t;
 	struct remap_err err;
@@ -476,21 +510,18 @@ int cmd_dump(const struct args *a)
 	put_num(o, "slots_bad", t.bad);
 	put_num(o, "lost_sectors", t.lost_sectors);
 	put_num(o, "lost_tables", t.lost_tables);
-	entries = json_object_new_array();
-	for (size_t i = 0; i < t.n; i++)
-		json_object_array_add(entries, describe_slot(&sp, &t.slot[i]));
-	json_object_object_add(o, "entries", entries);
-	lost_tables = t.lost_tables;
-	remap_table_free(&t);
-
-	if (!out_json(a, o)) {
+	dumping = (struct dumping){ .sp = &sp, .t = &t };
+	rows = (struct rows){ .n = t.n, .row = dump_row, .arg = &dumping };
+	if (!out_rows_json(a, o, "entries", &rows)) {
 		text_fields(o, FIELDS(fields));
 		puts("");
 		text_table(json_object_object_get(o, "zones"), FIELDS(zones));
-		if (json_object_array_length(entries))
+		if (t.n)
 			puts("");
-		text_table(entries, FIELDS(columns));
+		text_rows(&rows, FIELDS(columns));
 	}
+	lost_tables = t.lost_tables;
+	remap_table_free(&t);
 	if (lost_tables)
 		return problem("%s: %u table blocks have no valid copy "
 			       "left", a->spare, lost_tables);
@@ -562,6 +593,26 @@ static struct json_object *scan_device(const struct remap_dev *dev, bool search,
 	return o;
 }
 
+struct scanning {
+	const struct args *args;
+	struct remap_target *active;
+	size_t active_n;
+	struct json_object *rows;
+	int status;
+};
+
+static void scan_one(void *arg, const struct remap_dev *dev)
+{
+	struct scanning *s = arg;
+	struct json_object *o = scan_device(dev, s->args->search, s->active, s->active_n), *p;
+
+	if (!o)
+		return;
+	json_object_array_add(s->rows, o);
+	if (json_object_object_get_ex(o, "problem", &p) && p)
+		s->status = problem("%s", json_object_get_string(p));
+}
+
 int cmd_scan(const struct args *a)
 {
 	static const struct field columns[] = {
@@ -577,26 +628,18 @@ int cmd_scan(const struct args *a)
 	};
 	_cleanup_json_ struct json_object *rows = json_object_new_array();
 	_cleanup_free_ struct remap_target *active = NULL;
-	_cleanup_free_ struct remap_dev *devs = NULL;
-	size_t n, active_n;
-	int status = EXIT_GOOD;
+	struct scanning s = { .args = a, .rows = rows, .status = EXIT_GOOD };
 	struct remap_err err;
 
-	if (remap_dev_list(&devs, &n, &err))
-		return problem_err(&err);
+	/* who may not read the devices must not be told that there is nothing on them */
+	if (geteuid())
+		return problem("scan: not permitted to read all devices (run as root)");
 	/* a kernel without device-mapper has no active ones, but may have spares */
-	if (remap_dm_list(&active, &active_n, NULL))
-		active_n = 0;
-	for (size_t i = 0; i < n; i++) {
-		struct json_object *o = scan_device(&devs[i], a->search, active, active_n);
-		struct json_object *p;
-
-		if (!o)
-			continue;
-		json_object_array_add(rows, o);
-		if (json_object_object_get_ex(o, "problem", &p) && p)
-			status = problem("%s", json_object_get_string(p));
-	}
+	if (remap_dm_list(&active, &s.active_n, NULL, NULL))
+		s.active_n = 0;
+	s.active = active;
+	if (remap_dev_each(scan_one, &s, &err))
+		return problem_err(&err);
 	out_table(a, rows, FIELDS(columns));
-	return status;
+	return s.status;
 }

@@ -23,7 +23,7 @@ static const char *name_of(const char *arg)
 
 /* ---- start ---- */
 
-enum { KEY_VERIFY, KEY_BURST, KEY_WINDOW, KEY_FORCE, KEY_SPARE_SIZE, KEYS };
+enum { KEY_VERIFY, KEY_BURST, KEY_WINDOW, KEY_FORCE, KEY_SPARE_SIZE, KEY_READ_ERROR, KEYS };
 
 /*
  * The options for the kernel, checked here so that a mistake is named before anything is done.
@@ -41,6 +41,7 @@ static bool take_options(const struct args *a, char *words, size_t size, unsigne
 		[KEY_WINDOW] = { "window", 1, 86400 },
 		[KEY_FORCE] = { "force", 0, 1 },
 		[KEY_SPARE_SIZE] = { "spare_size", 1, INT64_MAX },
+		[KEY_READ_ERROR] = { "on_read_error", 0, 0 },	/* takes words */
 	};
 	unsigned int given = 0;
 	size_t at = 0;
@@ -66,6 +67,16 @@ static bool take_options(const struct args *a, char *words, size_t size, unsigne
 			return false;
 		}
 		given |= 1U << k;
+		if (k == KEY_READ_ERROR) {
+			if (strcmp(value + 1, "relocate") && strcmp(value + 1, "pass")) {
+				usage_error(a, "--option %s: not relocate or pass", a->option[i]);
+				return false;
+			}
+			at += (size_t)snprintf(words + at, size - at, " on_read_error %s",
+					       value + 1);
+			*n += 2;
+			continue;
+		}
 		if (!remap_parse_u64(value + 1, &number) || number < known[k].min ||
 		    number > known[k].max) {
 			usage_error(a, "--option %s: not a number from %llu to %llu", a->option[i],
@@ -102,10 +113,11 @@ static int check_free_name(const char *name, struct remap_err *err)
 
 /*
  * Is @data what was recorded? *refresh: what is recorded should become what is known now, since
- * nothing was recorded, or by force.
+ * nothing was recorded, by force, or because the user says that it is the same disk.
  */
-static int check_identity(const struct remap_spare *sp, const struct remap_dev *data, bool force,
-			  struct remap_identity *id, bool *refresh, struct remap_err *err)
+static int check_identity(const struct args *a, const struct remap_spare *sp,
+			  const struct remap_dev *data, struct remap_identity *id, bool *refresh,
+			  struct remap_err *err)
 {
 	struct remap_identity want;
 	char was[160], is[160];
@@ -120,13 +132,22 @@ static int check_identity(const struct remap_spare *sp, const struct remap_dev *
 	remap_dev_identity(data, id);
 	remap_identity_str(&want, was, sizeof(was));
 	remap_identity_str(id, is, sizeof(is));
+	if (a->new_identity) {
+		if (!remap_identity_shares(&want, id) && !a->force)
+			return remap_fail(err, -EINVAL, "%s: nothing says that it is the disk that "
+					  "the spare was formatted for: recorded %s; found %s "
+					  "(--force takes it)", data->path, was, is);
+		*refresh = !remap_identity_equal(&want, id) && !remap_identity_empty(id);
+		return 0;
+	}
 	switch (remap_identity_match(&want, id, &which)) {
 	case REMAP_MATCH_NO:
 		return remap_fail(err, -EINVAL, "%s: is not the disk that the spare was formatted "
-				  "for, its %s differs: recorded %s; found "
-				  "%s", data->path, which, was, is);
+				  "for, its %s differs: recorded %s; found %s (--new-identity "
+				  "takes it, if it was only moved to another adapter)",
+				  data->path, which, was, is);
 	case REMAP_MATCH_FS_DIFFERS:
-		if (!force)
+		if (!a->force)
 			return remap_fail(err, -EINVAL, "%s: may not be the disk that the spare "
 					  "was formatted for: recorded %s; found %s (--force takes "
 					  "it)",
@@ -134,7 +155,7 @@ static int check_identity(const struct remap_spare *sp, const struct remap_dev *
 		*refresh = true;
 		return 0;
 	case REMAP_MATCH_NONE:
-		if (!remap_identity_empty(&want) && !force)
+		if (!remap_identity_empty(&want) && !a->force)
 			return remap_fail(err, -EINVAL, "%s: tells nothing of what was recorded, "
 					  "so it may not be the disk that the spare was formatted "
 					  "for: recorded %s (--force takes it)", data->path, was);
@@ -151,7 +172,7 @@ static int refresh_identity(const struct remap_dev *spare, struct remap_spare *s
 {
 	struct remap_super next = sp->super;
 	struct remap_store st;
-	int r = remap_store_open(&st, spare->path, true, err);
+	int r = open_store(spare, true, &st, err);
 
 	if (r)
 		return r;
@@ -162,26 +183,54 @@ static int refresh_identity(const struct remap_dev *spare, struct remap_spare *s
 }
 
 /*
- * mkfs leaves most of the five replicas alone. So when the first is gone and something else is
- * there, the spare may have become somebody else's, whose data would be overwritten.
+ * Who makes something else of a spare leaves most of the five replicas alone; mkswap and a table
+ * of partitions touch no more than one copy of one superblock. So a signature in a place that holds
+ * nothing of ours is somebody else's, whose data would be overwritten.
  */
-static int check_not_reused(struct remap_store *st, const struct remap_dev *spare,
-			    const struct remap_spare *sp, struct remap_err *err)
+static int check_not_reused(struct remap_store *st, const struct remap_spare *sp,
+			    struct remap_err *err)
 {
-	char what[256];
+	struct remap_signature sig;
+	char where[32] = "";
+	struct remap_err why;
+	int r = remap_dev_foreign(st, sp, &sig, &why);
 
-	if (remap_spare_first_zone_ok(st, sp) ||
-	    remap_dev_foreign(spare, what, sizeof(what), NULL) <= 0)
+	/* the spare may have bad sectors itself, and four zones of them are no reason to stop */
+	if (r < 0)
+		warning_err(&why);
+	if (r <= 0)
 		return 0;
-	return remap_fail(err, -EEXIST, "%s: is a spare, but now carries %s (--force overwrites "
-			  "it, remapctl format begins anew)", spare->path, what);
+	if (sig.at != REMAP_ANYWHERE)
+		snprintf(where, sizeof(where), " at byte %" PRIu64, (uint64_t)sig.at);
+	return remap_fail(err, -EEXIST, "%s: is a spare, but now carries %s%s (--force wipes its "
+			  "signature, remapctl format begins anew)", st->name, sig.what, where);
+}
+
+/* --force: what check_not_reused() would complain of goes, lest the next start complain again. */
+static int wipe_foreign(const struct remap_dev *spare, const struct remap_spare *sp,
+			struct remap_err *err)
+{
+	struct remap_signature sig;
+	struct remap_store st;
+	struct remap_err why;
+	int r;
+
+	if (spare->read_only || (sp->super.ro_compat & ~REMAP_RO_COMPAT_KNOWN))
+		return 0;
+	r = open_store(spare, true, &st, err);
+	if (r)
+		return r;
+	if (remap_dev_foreign(&st, sp, &sig, NULL) > 0 && remap_dev_wipe(&st, sp, &why))
+		warning_err(&why);
+	remap_store_close(&st);
+	return 0;
 }
 
 static int read_spare(const struct remap_dev *spare, bool force, struct remap_spare *sp,
 		      struct remap_err *err)
 {
 	struct remap_store st;
-	int r = remap_store_open(&st, spare->path, false, err);
+	int r = open_store(spare, false, &st, err);
 
 	if (r)
 		return r;
@@ -191,7 +240,7 @@ static int read_spare(const struct remap_dev *spare, bool force, struct remap_sp
 			       "(restore its size)", spare->path, (unsigned long long)st.sectors,
 			       (unsigned long long)sp->super.spare_sectors);
 	if (!r && !force)
-		r = check_not_reused(&st, spare, sp, err);
+		r = check_not_reused(&st, sp, err);
 	remap_store_close(&st);
 	return r;
 }
@@ -217,9 +266,9 @@ static int prepare(const struct args *a, const char *name, struct remap_dev *dat
 		r = a->data ? remap_dev_open(a->data, data, err) :
 			      remap_dev_find(&sp->super, spare->rdev, data, err);
 	if (!r)
-		r = check_pair(data, spare, err);
+		r = check_pair(data, spare, a->force, err);
 	if (!r)
-		r = check_identity(sp, data, a->force, id, refresh, err);
+		r = check_identity(a, sp, data, id, refresh, err);
 	if (!r && data->logical > sp->super.sector_size)
 		r = remap_fail(err, -EINVAL, "%s: has logical sectors of %u bytes, the spare was "
 			       "formatted for %u", data->path, data->logical,
@@ -231,6 +280,7 @@ static int prepare(const struct args *a, const char *name, struct remap_dev *dat
 	return r;
 }
 
+/* @result: what format has to say, or NULL; then what was started, as well */
 static int start(const struct args *a, struct json_object **result)
 {
 	const char *name = name_of(a->pos[0]);
@@ -247,8 +297,10 @@ static int start(const struct args *a, struct json_object **result)
 		return EXIT_USAGE;
 	if (prepare(a, name, &data, &spare, &sp, &id, &refresh, &err))
 		return problem_err(&err);
-	if (remap_dev_relation(&data, &spare) == REMAP_SAME_DISK)
-		warning("%s shares a disk with %s: when it dies, both do", spare.path, data.path);
+	if (!*result)	/* or format has said so */
+		warn_same_disk(&data, &spare);
+	if (a->force && wipe_foreign(&spare, &sp, &err))
+		return problem_err(&err);
 	if (refresh && refresh_identity(&spare, &sp, &id, &err))
 		return problem_err(&err);
 
@@ -394,6 +446,7 @@ static struct json_object *describe_target(const struct remap_target *t)
 		[REMAP_ST_READS_RECOVERED] = "reads_recovered",
 		[REMAP_ST_IO_ERRORS] = "io_errors",
 		[REMAP_ST_QUEUED] = "queued",
+		[REMAP_ST_STUCK] = "stuck",
 	};
 	struct json_object *o = json_object_new_object();
 	const size_t prefix = strlen(REMAP_DM_UUID_PREFIX);
@@ -435,7 +488,7 @@ int cmd_status(const struct args *a)
 	size_t n = 1;
 
 	if (a->positions ? remap_dm_get(name_of(a->pos[0]), &one, &err) :
-			   remap_dm_list(&list, &n, &err))
+			   remap_dm_list(&list, &n, warning_err, &err))
 		return problem_err(&err);
 	for (size_t i = 0; i < n; i++)
 		json_object_array_add(rows, describe_target(a->positions ? &one : &list[i]));
@@ -444,24 +497,45 @@ int cmd_status(const struct args *a)
 }
 
 struct listing {
-	struct json_object *rows;
+	struct listed {
+		u64 sector, count, slot, lost;
+	} *block;
+	size_t n, room;
 	u32 unit;		/* sectors of 512 bytes in a logical sector */
 };
 
-static int add_row(void *arg, u64 sector, u64 count, u64 slot, u64 lost)
+static int add_block(void *arg, u64 sector, u64 count, u64 slot, u64 lost)
+{
+	struct listing *l = arg;
+
+	if (l->n == l->room) {
+		size_t room = l->room ? 2 * l->room : 256;
+		struct listed *more = realloc(l->block, room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		l->block = more;
+		l->room = room;
+	}
+	l->block[l->n++] = (struct listed){ sector, count, slot, lost };
+	return 0;
+}
+
+static struct json_object *list_row(const void *arg, size_t i)
 {
 	const struct listing *l = arg;
+	const struct listed *b = &l->block[i];
 	struct json_object *o = json_object_new_object(), *gone = json_object_new_array();
 
-	put_num(o, "sector", sector);
-	put_num(o, "count", count);
-	put_num(o, "slot", slot);
-	for (u32 i = 0; i < 32; i++)
-		if (lost & 1U << i)
-			json_object_array_add(gone, json_object_new_uint64(sector + i * l->unit));
+	put_num(o, "sector", b->sector);
+	put_num(o, "count", b->count);
+	put_num(o, "slot", b->slot);
+	for (u32 bit = 0; bit < 32; bit++)
+		if (b->lost & 1U << bit)
+			json_object_array_add(gone, json_object_new_uint64(b->sector +
+									   bit * l->unit));
 	json_object_object_add(o, "lost", gone);
-	json_object_array_add(l->rows, o);
-	return 0;
+	return o;
 }
 
 /* What a bit of lost stands for, in sectors: the device shows it as its logical sector. */
@@ -483,18 +557,21 @@ int cmd_list(const struct args *a)
 		{ "slot", "SLOT" },
 		{ "lost", "LOST" },
 	};
-	_cleanup_json_ struct json_object *rows = json_object_new_array();
-	struct listing l = { .rows = rows };
+	struct listing l = { .n = 0 };
+	struct rows rows = { .row = list_row, .arg = &l };
 	struct remap_target t;
 	struct remap_err err;
+	int r;
 
 	if (remap_dm_get(name_of(a->pos[0]), &t, &err))
 		return problem_err(&err);
 	l.unit = lost_unit(&t);
-	if (remap_dm_each_remap(t.name, 0, add_row, &l, &err))
-		return problem_err(&err);
-	out_table(a, rows, FIELDS(columns));
-	return EXIT_GOOD;
+	r = remap_dm_each_remap(t.name, 0, add_block, &l, &err);
+	rows.n = l.n;
+	if (!r && !out_rows_json(a, NULL, NULL, &rows))
+		text_rows(&rows, FIELDS(columns));
+	free(l.block);
+	return !r ? EXIT_GOOD : r == -ENOMEM ? problem("out of memory") : problem_err(&err);
 }
 
 /* ---- remap, unmap ---- */
@@ -716,8 +793,17 @@ int cmd_reset(const struct args *a)
 		return problem_err(&err);
 	put_str(o, "name", t.name);
 	put_str(o, "state", remap_state_name(t.state));
-	if (!out_json(a, o))
-		puts(json_object_get_string(json_object_object_get(o, "state")));
-	return t.state == REMAP_ACTIVE ? EXIT_GOOD :
-	       problem("%s: is still %s (see the kernel log)", t.name, remap_state_name(t.state));
+	if (!out_json(a, o) && t.state == REMAP_ACTIVE)
+		puts(remap_state_name(t.state));
+	switch (t.state) {
+	case REMAP_ACTIVE:
+		return EXIT_GOOD;
+	case REMAP_EXHAUSTED:
+		return problem("%s: is still exhausted, no slot of its spare is free (remapctl "
+			       "unmap frees slots where the disk is well again; a larger spare "
+			       "needs a new format, once all is unmapped or copied away)", t.name);
+	default:
+		return problem("%s: is still %s (see the kernel log)", t.name,
+			       remap_state_name(t.state));
+	}
 }

@@ -58,6 +58,11 @@ void warning(const char *fmt, ...)
 	va_end(ap);
 }
 
+void warning_err(const struct remap_err *err)
+{
+	warning("%s", err->text);
+}
+
 /* ---- JSON ---- */
 
 void put_str(struct json_object *o, const char *key, const char *value)
@@ -82,13 +87,70 @@ void put_bool(struct json_object *o, const char *key, bool value)
 	json_object_object_add(o, key, json_object_new_boolean(value));
 }
 
+static const char *json_text(struct json_object *o)
+{
+	return json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+					      JSON_C_TO_STRING_NOSLASHESCAPE);
+}
+
 bool out_json(const struct args *a, struct json_object *o)
 {
 	if (a->json)
-		puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
-						    JSON_C_TO_STRING_SPACED |
-						    JSON_C_TO_STRING_NOSLASHESCAPE));
+		puts(json_text(o));
 	return a->json;
+}
+
+/* Lines deeper by @indent; a string has no newline in JSON. */
+static void print_indented(const char *text, int indent)
+{
+	for (const char *end; (end = strchr(text, '\n')); text = end + 1)
+		printf("%.*s\n%*s", (int)(end - text), text, indent, "");
+	fputs(text, stdout);
+}
+
+/*
+ * The frame is what json-c makes of an array whose only element is null, the last word of it; the
+ * elements are put there one at a time.
+ */
+static void print_framed(struct json_object *whole, const struct rows *rows)
+{
+	const char *text = json_text(whole), *mark = text, *line, *next;
+	int indent;
+
+	while ((next = strstr(mark + 1, "null")))
+		mark = next;
+	for (line = mark; line > text && line[-1] != '\n'; line--)
+		;
+	indent = (int)(mark - line);
+	printf("%.*s", (int)(mark - text), text);
+	for (size_t i = 0; i < rows->n; i++) {
+		_cleanup_json_ struct json_object *o = rows->row(rows->arg, i);
+
+		if (i)
+			printf(",\n%*s", indent, "");
+		print_indented(json_text(o), indent);
+	}
+	puts(mark + strlen("null"));
+}
+
+bool out_rows_json(const struct args *a, struct json_object *o, const char *key,
+		   const struct rows *rows)
+{
+	struct json_object *array;
+
+	if (!a->json)
+		return false;
+	array = json_object_new_array();
+	if (rows->n)
+		json_object_array_add(array, NULL);
+	if (o)
+		json_object_object_add(o, key, json_object_get(array));
+	if (rows->n)
+		print_framed(o ? o : array, rows);
+	else
+		out_json(a, o ? o : array);
+	json_object_put(array);
+	return true;
 }
 
 /* ---- text ---- */
@@ -149,19 +211,20 @@ static bool is_number(struct json_object *o, const char *key)
 	return json_object_get_type(json_object_object_get(o, key)) == json_type_int;
 }
 
-void text_table(struct json_object *array, const struct field *f, size_t n)
+void text_rows(const struct rows *rows, const struct field *f, size_t n)
 {
-	size_t rows = json_object_array_length(array);
 	_cleanup_free_ int *width = calloc(n, sizeof(*width));
-	struct json_object *first = rows ? json_object_array_get_idx(array, 0) : NULL;
+	_cleanup_json_ struct json_object *first = rows->n ? rows->row(rows->arg, 0) : NULL;
 
-	if (!rows || !width)
+	if (!rows->n || !width)
 		return;
-	for (size_t c = 0; c < n; c++) {
+	for (size_t c = 0; c < n; c++)
 		width[c] = width_of(f[c].title);
-		for (size_t r = 0; r < rows; r++) {
-			_cleanup_free_ char *text =
-				cell(json_object_array_get_idx(array, r), f[c].key);
+	for (size_t r = 0; r < rows->n; r++) {
+		_cleanup_json_ struct json_object *o = rows->row(rows->arg, r);
+
+		for (size_t c = 0; c < n; c++) {
+			_cleanup_free_ char *text = cell(o, f[c].key);
 			int w = text ? width_of(text) : 0;
 
 			if (w > width[c])
@@ -170,8 +233,8 @@ void text_table(struct json_object *array, const struct field *f, size_t n)
 	}
 	for (size_t c = 0; c < n; c++)
 		print_cell(f[c].title, width[c], is_number(first, f[c].key), c + 1 == n);
-	for (size_t r = 0; r < rows; r++) {
-		struct json_object *o = json_object_array_get_idx(array, r);
+	for (size_t r = 0; r < rows->n; r++) {
+		_cleanup_json_ struct json_object *o = rows->row(rows->arg, r);
 
 		for (size_t c = 0; c < n; c++) {
 			_cleanup_free_ char *text = cell(o, f[c].key);
@@ -180,6 +243,23 @@ void text_table(struct json_object *array, const struct field *f, size_t n)
 				   c + 1 == n);
 		}
 	}
+}
+
+static struct json_object *array_row(const void *arg, size_t i)
+{
+	/* json-c has no const for it, though nothing is changed but the count of references */
+	struct json_object *array = (struct json_object *)(uintptr_t)arg;
+
+	return json_object_get(json_object_array_get_idx(array, i));
+}
+
+void text_table(struct json_object *array, const struct field *f, size_t n)
+{
+	const struct rows rows = {
+		.n = json_object_array_length(array), .row = array_row, .arg = array,
+	};
+
+	text_rows(&rows, f, n);
 }
 
 void out_table(const struct args *a, struct json_object *array, const struct field *f, size_t n)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "remapctl.h"
 
 #ifndef DM_REMAP_VERSION
@@ -24,7 +25,10 @@ enum {
 	OPT_FORCE	= 1 << 5,
 	OPT_SEARCH	= 1 << 6,
 	OPT_JSON	= 1 << 7,
+	OPT_NEW_IDENTITY = 1 << 8,
 };
+
+#define KEY_NEW_IDENTITY	256	/* has no letter: it is not for every day */
 
 static const struct {
 	unsigned int bit;
@@ -45,6 +49,10 @@ static const struct {
 	{ OPT_SEARCH, { "search", 'S', NULL, 0,
 		"Search the whole device for metadata (slow; for a device whose size has "
 		"changed)", 0 } },
+	{ OPT_NEW_IDENTITY, { "new-identity", KEY_NEW_IDENTITY, NULL, 0,
+		"The disk given by --data is the one that the spare was formatted for, though "
+		"another adapter or enclosure calls it otherwise: record what it is called "
+		"now", 0 } },
 	{ OPT_JSON, { "json", 'j', NULL, 0, "Print JSON", 0 } },
 };
 
@@ -63,7 +71,8 @@ static const struct command {
 	{ "format", cmd_format, OPT_DATA | OPT_SPARE | OPT_BLOCK_SIZE | OPT_LABEL | OPT_FORCE,
 	  OPT_DATA | OPT_SPARE, 0, 0, "--data DEV --spare DEV",
 	  "Make a device the spare of a disk. The disk is not written to." },
-	{ "start", cmd_start, OPT_DATA | OPT_SPARE | OPT_OPTION | OPT_FORCE, OPT_SPARE, 1, 1,
+	{ "start", cmd_start, OPT_DATA | OPT_SPARE | OPT_OPTION | OPT_FORCE | OPT_NEW_IDENTITY,
+	  OPT_SPARE, 1, 1,
 	  "NAME --spare DEV",
 	  "Start the device NAME. Its disk is found by what format has recorded." },
 	{ "create", cmd_create, OPT_DATA | OPT_SPARE | OPT_BLOCK_SIZE | OPT_LABEL | OPT_OPTION |
@@ -137,6 +146,9 @@ static void take_value(struct parse *p, unsigned int bit, const char *value)
 	case OPT_SEARCH:
 		a->search = true;
 		break;
+	case OPT_NEW_IDENTITY:
+		a->new_identity = true;
+		break;
 	case OPT_JSON:
 		a->json = true;
 		break;
@@ -174,6 +186,8 @@ static void check(struct parse *p)
 		exit(usage_error(&p->args, "%s is missing", p->args.positions ? "SECTOR" : "NAME"));
 	if (missing)
 		exit(usage_error(&p->args, "--%s is missing", name_of(missing & -missing)));
+	if ((p->given & OPT_NEW_IDENTITY) && !(p->given & OPT_DATA))
+		exit(usage_error(&p->args, "--new-identity: of which disk? --data is missing"));
 }
 
 /* Which word argp did not like: the first long option that there is not, else where it stopped. */
@@ -256,12 +270,21 @@ static void help(void)
 	     "command failed, 2 wrong usage.");
 }
 
+/* What did not get out must not look like success: argp, too, ends the program after its help. */
+static void check_output(void)
+{
+	if (fflush(stdout) || ferror(stdout))
+		_exit(problem("cannot write the output"));
+}
+
 int main(int argc, char **argv)
 {
 	int status = EXIT_GOOD;
 	const char *word = argc > 1 ? argv[1] : NULL;
 	size_t i;
 
+	if (atexit(check_output))
+		return problem("out of memory");
 	argp_err_exit_status = EXIT_USAGE;
 	if (!word)
 		return usage_error(NULL, "a command is missing");
@@ -277,8 +300,5 @@ int main(int argc, char **argv)
 					   *word == '-' ? "option" : "command");
 		status = run(&commands[i], argc - 1, argv + 1);
 	}
-	/* what did not get out must not look like success */
-	if (fflush(stdout) || ferror(stdout))
-		return problem("cannot write the output");
 	return status;
 }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include "device.h"
 #include "err.h"
+#include "spare.h"
 
 /* What commands return, and remapctl exits with. */
 enum exit_status {
@@ -31,6 +32,7 @@ struct args {
 	unsigned int options;
 	bool force;
 	bool search;
+	bool new_identity;
 	bool json;
 	char **pos;			/* NAME, then SECTOR[+COUNT]... */
 	unsigned int positions;
@@ -50,8 +52,15 @@ command_fn cmd_start, cmd_create, cmd_stop, cmd_status, cmd_list, cmd_remap, cmd
 /** format_spare() - check all, then format. @result: what was made, for output */
 int format_spare(const struct args *a, struct json_object **result);
 
-/** check_pair() - may the two be used together? Says what is wrong, or warns */
-int check_pair(const struct remap_dev *data, const struct remap_dev *spare, struct remap_err *err);
+/** open_store() - what was found at dev->path before, or nothing */
+int open_store(const struct remap_dev *dev, bool write, struct remap_store *st,
+	       struct remap_err *err);
+
+/** check_pair() - may the two be used together, and are they free? */
+int check_pair(const struct remap_dev *data, const struct remap_dev *spare, bool force,
+	       struct remap_err *err);
+
+void warn_same_disk(const struct remap_dev *data, const struct remap_dev *spare);
 
 /* ---- output.c ---- */
 
@@ -63,6 +72,7 @@ int usage_error(const struct args *a, const char *fmt, ...)
 int problem(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int problem_err(const struct remap_err *err);
 void warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void warning_err(const struct remap_err *err);
 
 void put_str(struct json_object *o, const char *key, const char *value);	/* NULL: null */
 void put_num(struct json_object *o, const char *key, uint64_t value);
@@ -79,6 +89,23 @@ void out_table(const struct args *a, struct json_object *array, const struct fie
 
 /** text_table() - the same, as text in any case */
 void text_table(struct json_object *array, const struct field *f, size_t n);
+
+/* Objects, too many to have them all at once: @row makes one, also several times. */
+struct rows {
+	size_t n;
+	struct json_object *(*row)(const void *arg, size_t i);
+	const void *arg;
+};
+
+/** text_rows() - text_table() for these */
+void text_rows(const struct rows *rows, const struct field *f, size_t n);
+
+/**
+ * out_rows_json() - out_json() of @o with them as the array @key, its last
+ * @o: NULL prints the array by itself
+ */
+bool out_rows_json(const struct args *a, struct json_object *o, const char *key,
+		   const struct rows *rows);
 
 /** text_fields() - an object, one line for each field */
 void text_fields(struct json_object *o, const struct field *f, size_t n);

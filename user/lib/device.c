@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <libudev.h>
 #include <linux/fs.h>
+#include <linux/loop.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -134,13 +135,32 @@ void remap_dev_path(dev_t rdev, char *path, size_t size)
 
 /* ---- a device ---- */
 
+static int changed(const char *path, struct remap_err *err)
+{
+	return remap_fail(err, -ESTALE, "%s: has become another device just now (try again)", path);
+}
+
+int remap_dev_fd(const struct remap_dev *dev, int flags, struct remap_err *err)
+{
+	int r, fd = open(dev->path, flags | O_CLOEXEC);
+	struct stat sb;
+
+	if (fd < 0)
+		return remap_fail_errno(err, -errno, "%s", dev->path);
+	if (!fstat(fd, &sb) && S_ISBLK(sb.st_mode) && sb.st_rdev == dev->rdev)
+		return fd;
+	r = changed(dev->path, err);
+	close(fd);
+	return r;
+}
+
 int remap_dev_open(const char *path, struct remap_dev *dev, struct remap_err *err)
 {
 	_cleanup_close_ int fd = -1;
 	int logical = 0, ro = 0;
 	unsigned int physical = 0;
 	u64 bytes = 0;
-	struct stat sb;
+	struct stat sb, opened;
 
 	memset(dev, 0, sizeof(*dev));
 	if (strlen(path) >= sizeof(dev->path))
@@ -153,8 +173,10 @@ int remap_dev_open(const char *path, struct remap_dev *dev, struct remap_err *er
 				  S_ISREG(sb.st_mode) ? " (losetup makes one of a file)" : "");
 	dev->rdev = sb.st_rdev;
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
+	if (fd < 0 || fstat(fd, &opened))
 		return remap_fail_errno(err, -errno, "%s", path);
+	if (!S_ISBLK(opened.st_mode) || opened.st_rdev != dev->rdev)
+		return changed(path, err);
 	if (ioctl(fd, BLKGETSIZE64, &bytes) || ioctl(fd, BLKSSZGET, &logical) ||
 	    ioctl(fd, BLKPBSZGET, &physical) || ioctl(fd, BLKROGET, &ro))
 		return remap_fail_errno(err, -errno, "%s", path);
@@ -165,17 +187,16 @@ int remap_dev_open(const char *path, struct remap_dev *dev, struct remap_err *er
 	return 0;
 }
 
-int remap_dev_list(struct remap_dev **list, size_t *n, struct remap_err *err)
+int remap_dev_each(void (*fn)(void *arg, const struct remap_dev *dev), void *arg,
+		   struct remap_err *err)
 {
 	_cleanup_closedir_ DIR *dir = opendir("/sys/class/block");
 	const struct dirent *d;
-	size_t room = 0;
 
-	*list = NULL;
-	*n = 0;
 	if (!dir)
 		return remap_fail_errno(err, -errno, "/sys/class/block");
 	while ((d = readdir(dir))) {
+		struct remap_dev dev;
 		char path[PATH_MAX], *p;
 		uint64_t sectors;
 
@@ -185,23 +206,11 @@ int remap_dev_list(struct remap_dev **list, size_t *n, struct remap_err *err)
 		/* an empty drive would be asked for its medium, and take its time to answer */
 		if (remap_read_u64(path, &sectors) || !sectors)
 			continue;
-		if (*n == room) {
-			struct remap_dev *more;
-
-			room = room ? 2 * room : 16;
-			more = realloc(*list, room * sizeof(*more));
-			if (!more) {
-				free(*list);
-				*list = NULL;
-				return remap_fail_errno(err, -ENOMEM, "list of devices");
-			}
-			*list = more;
-		}
 		snprintf(path, sizeof(path), "/dev/%s", d->d_name);
 		while ((p = strchr(path, '!')))
 			*p = '/';	/* how sysfs writes cciss/c0d0 */
-		if (!remap_dev_open(path, &(*list)[*n], NULL))
-			(*n)++;
+		if (!remap_dev_open(path, &dev, NULL))
+			fn(arg, &dev);
 	}
 	return 0;
 }
@@ -340,13 +349,13 @@ static bool used_part(void *arg, dev_t rdev)
 	return true;
 }
 
-int remap_dev_free_for_use(const struct remap_dev *dev, struct remap_err *err)
+int remap_dev_claim(const struct remap_dev *dev, struct remap_err *err)
 {
 	struct asking a = { .dev = dev, .how = "its partition", .err = err };
 	dev_t disk = whole_disk(dev->rdev);
-	_cleanup_close_ int fd = -1;
 	char what[PATH_MAX];
 	const char *remedy;
+	int fd;
 
 	if (remap_dev_users(dev->rdev, what, sizeof(what), &remedy))
 		return remap_fail(err, -EBUSY, "%s: %s (%s)", dev->path, what, remedy);
@@ -355,19 +364,162 @@ int remap_dev_free_for_use(const struct remap_dev *dev, struct remap_err *err)
 	a.how = "its disk";
 	if (disk != dev->rdev && used_part(&a, disk))
 		return -EBUSY;
-	fd = open(dev->path, O_RDONLY | O_EXCL | O_CLOEXEC);
-	if (fd < 0 && errno == EBUSY)
+	fd = remap_dev_fd(dev, O_RDONLY | O_EXCL, err);
+	if (fd == -EBUSY)
 		return remap_fail(err, -EBUSY, "%s: in use by another program or the kernel "
 				  "(stop that first)", dev->path);
-	if (fd < 0)
-		return remap_fail_errno(err, -errno, "%s", dev->path);
-	return 0;
+	return fd;
+}
+
+int remap_dev_free_for_use(const struct remap_dev *dev, struct remap_err *err)
+{
+	_cleanup_close_ int fd = remap_dev_claim(dev, err);
+
+	return fd < 0 ? fd : 0;
 }
 
 /* ---- relations ---- */
 
+/* A run of bytes, as far down as that is plain: of a file, or of a disk, which may be dm or md. */
+struct place {
+	dev_t dev;		/* the disk, or where the file is */
+	u64 ino;		/* of the file; 0 for a disk */
+	u64 start, bytes;
+};
+
+static int read_sectors(dev_t rdev, const char *file, u64 *bytes)
+{
+	char path[PATH_MAX];
+	uint64_t sectors;
+	int r;
+
+	sys_path(rdev, file, path, sizeof(path));
+	r = remap_read_u64(path, &sectors);
+	*bytes = r ? 0 : sectors << 9;
+	return r;
+}
+
+static int below_partition(struct place *p)
+{
+	dev_t disk = whole_disk(p->dev);
+	u64 start;
+
+	if (disk == p->dev || read_sectors(p->dev, "start", &start))
+		return -ENOENT;
+	p->start += start;
+	p->dev = disk;
+	return 0;
+}
+
+/* By the file itself: its name may have changed, and be another one in another mount namespace. */
+static int below_loop(struct place *p)
+{
+	struct loop_info64 info;
+	struct remap_dev dev = { .rdev = p->dev };
+	_cleanup_close_ int fd = -1;
+
+	remap_dev_path(p->dev, dev.path, sizeof(dev.path));
+	fd = remap_dev_fd(&dev, O_RDONLY | O_NONBLOCK, NULL);
+	if (fd < 0 || ioctl(fd, LOOP_GET_STATUS64, &info))
+		return -ENOENT;
+	p->start += info.lo_offset;
+	if (info.lo_rdevice == info.lo_device) {	/* no device itself, but a file on one */
+		p->dev = (dev_t)info.lo_device;
+		p->ino = info.lo_inode;
+	} else {
+		p->dev = (dev_t)info.lo_rdevice;
+	}
+	return 0;
+}
+
+static int locate(dev_t rdev, struct place *p)
+{
+	char path[PATH_MAX];
+	int r = 0;
+
+	*p = (struct place){ .dev = rdev };
+	sys_path(rdev, "dev", path, sizeof(path));
+	if (access(path, F_OK) || read_sectors(rdev, "size", &p->bytes))
+		return -ENOENT;
+	for (int depth = 0; !r && !p->ino && depth < MAX_DEPTH; depth++) {
+		sys_path(p->dev, "loop", path, sizeof(path));
+		if (is_partition(p->dev))
+			r = below_partition(p);
+		else if (!access(path, F_OK))
+			r = below_loop(p);
+		else
+			break;
+	}
+	return r;
+}
+
+/* Host, channel and target of a SCSI disk, and its LUN. */
+static bool scsi_address(dev_t disk, char *target, size_t size, char *lun, size_t lun_size)
+{
+	char path[PATH_MAX], link[PATH_MAX];
+	const char *colon, *name;
+	ssize_t n;
+
+	sys_path(disk, "device", path, sizeof(path));
+	n = readlink(path, link, sizeof(link) - 1);
+	if (n <= 0)
+		return false;
+	link[n] = 0;
+	name = strrchr(link, '/') ? strrchr(link, '/') + 1 : link;
+	colon = strrchr(name, ':');
+	if (!colon)
+		return false;
+	snprintf(target, size, "%.*s", (int)(colon - name), name);
+	snprintf(lun, lun_size, "%s", colon + 1);
+	return true;
+}
+
+struct disk {
+	dev_t dev;
+	struct remap_identity id;
+};
+
+static void identity_of_disk(dev_t disk, struct remap_identity *id);
+
+static void know_disk(struct disk *d, dev_t dev)
+{
+	d->dev = dev;
+	identity_of_disk(dev, &d->id);
+}
+
+/*
+ * One disk, or two paths to one logical unit? Bridges with several drives are known to give all of
+ * them one name: units that a single target numbers differently are not the same, nor are those
+ * whose serial numbers differ.
+ */
+static bool same_disk(const struct disk *a, const struct disk *b)
+{
+	char target[2][64], lun[2][64];
+
+	if (a->dev == b->dev)
+		return true;
+	if (!*a->id.wwn || strcmp(a->id.wwn, b->id.wwn) ||
+	    (*a->id.serial && *b->id.serial && strcmp(a->id.serial, b->id.serial)))
+		return false;
+	return !(scsi_address(a->dev, target[0], sizeof(target[0]), lun[0], sizeof(lun[0])) &&
+		 scsi_address(b->dev, target[1], sizeof(target[1]), lun[1], sizeof(lun[1])) &&
+		 !strcmp(target[0], target[1]) && strcmp(lun[0], lun[1]));
+}
+
+/* Do two places lie in one file, or on one disk? */
+static bool same_ground(const struct place *a, const struct place *b)
+{
+	struct disk x, y;
+
+	if (a->ino || b->ino)
+		return a->ino == b->ino && a->dev == b->dev;
+	know_disk(&x, a->dev);
+	know_disk(&y, b->dev);
+	return same_disk(&x, &y);
+}
+
 struct disks {
-	dev_t disk[MAX_DISKS];
+	struct disk disk[MAX_DISKS];
 	unsigned int n;
 	int depth;
 };
@@ -375,56 +527,44 @@ struct disks {
 static bool collect_disks(void *arg, dev_t rdev)
 {
 	struct disks *d = arg;
+	struct place p;
 	dev_t below;
 
-	rdev = whole_disk(rdev);
-	if (d->depth < MAX_DEPTH && each_in(rdev, "slaves", NULL, first_of, &below)) {
-		d->depth++;
-		each_in(rdev, "slaves", NULL, collect_disks, d);
-		d->depth--;
-	} else if (d->n < MAX_DISKS) {
-		d->disk[d->n++] = rdev;
-	}
+	if (locate(rdev, &p))
+		p = (struct place){ .dev = rdev };
+	d->depth++;
+	if (d->depth <= MAX_DEPTH && p.ino && major(p.dev))
+		collect_disks(d, p.dev);
+	else if (d->depth <= MAX_DEPTH && each_in(p.dev, "slaves", NULL, first_of, &below))
+		each_in(p.dev, "slaves", NULL, collect_disks, d);
+	else if (d->n < MAX_DISKS)
+		know_disk(&d->disk[d->n++], p.dev);
+	d->depth--;
 	return false;
-}
-
-static bool overlap(dev_t a, dev_t b)
-{
-	uint64_t start_a, size_a, start_b, size_b;
-	char path[PATH_MAX];
-
-	if (whole_disk(a) != whole_disk(b))
-		return false;
-	if (!is_partition(a) || !is_partition(b))
-		return true;	/* one of them is the disk itself */
-	sys_path(a, "start", path, sizeof(path));
-	if (remap_read_u64(path, &start_a))
-		return true;
-	sys_path(a, "size", path, sizeof(path));
-	if (remap_read_u64(path, &size_a))
-		return true;
-	sys_path(b, "start", path, sizeof(path));
-	if (remap_read_u64(path, &start_b))
-		return true;
-	sys_path(b, "size", path, sizeof(path));
-	if (remap_read_u64(path, &size_b))
-		return true;
-	return start_a < start_b + size_b && start_b < start_a + size_a;
 }
 
 enum remap_relation remap_dev_relation(const struct remap_dev *a, const struct remap_dev *b)
 {
-	struct disks x = { .n = 0 }, y = { .n = 0 };
+	struct disks x, y;
+	struct place p, q;
 
 	if (a->rdev == b->rdev)
 		return REMAP_IDENTICAL;
-	if (overlap(a->rdev, b->rdev))
-		return REMAP_OVERLAP;
+	if (locate(a->rdev, &p) || locate(b->rdev, &q))
+		return REMAP_UNKNOWN;
+	if (same_ground(&p, &q)) {
+		if (p.start == q.start && p.bytes == q.bytes)
+			return REMAP_IDENTICAL;
+		return p.start < q.start + q.bytes && q.start < p.start + p.bytes ?
+		       REMAP_OVERLAP : REMAP_SAME_DISK;
+	}
+	x.n = y.n = 0;
+	x.depth = y.depth = 0;
 	collect_disks(&x, a->rdev);
 	collect_disks(&y, b->rdev);
 	for (unsigned int i = 0; i < x.n; i++)
 		for (unsigned int j = 0; j < y.n; j++)
-			if (x.disk[i] == y.disk[j])
+			if (same_disk(&x.disk[i], &y.disk[j]))
 				return REMAP_SAME_DISK;
 	return REMAP_DISTINCT;
 }
@@ -475,100 +615,142 @@ static void describe_probe(blkid_probe pr, char *what, size_t size)
 	}
 }
 
-/* Our own superblock: libblkid does not know it. */
-static bool describe_spare(const struct remap_dev *dev, char *what, size_t size)
+static u64 magic_at(blkid_probe pr)
 {
-	struct remap_store st;
+	const char *at = probed(pr, probed(pr, "TYPE") ? "SBMAGIC_OFFSET" : "PTMAGIC_OFFSET");
+	uint64_t byte;
+
+	return at && remap_parse_u64(at, &byte) ? byte : REMAP_ANYWHERE;
+}
+
+/*
+ * The next signature that is no business of the spare. Return: 0 found, 1 none, as libblkid has
+ * it. *unreadable is set where some of them could not be looked for.
+ */
+static int next_foreign(blkid_probe pr, struct remap_store *st, const struct remap_spare *sp,
+			u64 *at, bool *unreadable)
+{
+	for (;;) {
+		int r = blkid_do_probe(pr);
+
+		*unreadable |= r < 0;
+		if (r > 0)
+			return r;
+		if (r < 0)
+			continue;	/* with the next kind of signature */
+		*at = magic_at(pr);
+		if (!sp || *at == REMAP_ANYWHERE || !remap_spare_owns(st, sp, *at))
+			return 0;
+	}
+}
+
+static int cannot_read(const struct remap_store *st, struct remap_err *err)
+{
+	return remap_fail(err, -EIO, "%s: cannot be read to look for signatures (see the kernel "
+			  "log)", st->name);
+}
+
+static int foreign_buffered(struct remap_store *st, const struct remap_spare *sp,
+			    struct remap_signature *sig, struct remap_err *err)
+{
+	_cleanup_probe_ blkid_probe pr = new_probe(st->fd);
+	bool unreadable = false;
+
+	if (!pr)
+		return remap_fail(err, -EIO, "%s: cannot be probed for signatures", st->name);
+	/* the first that is found will do; several are no less a reason to stop */
+	if (!next_foreign(pr, st, sp, &sig->at, &unreadable)) {
+		describe_probe(pr, sig->what, sizeof(sig->what));
+		return 1;
+	}
+	return unreadable ? cannot_read(st, err) : 0;
+}
+
+static int wipe_buffered(struct remap_store *st, const struct remap_spare *sp,
+			 struct remap_signature *sig, struct remap_err *err)
+{
+	_cleanup_probe_ blkid_probe pr = new_probe(st->fd), again = NULL;
+	bool unreadable = false;
+
+	if (!pr)
+		return remap_fail(err, -EIO, "%s: cannot be probed for signatures", st->name);
+	while (!next_foreign(pr, st, sp, &sig->at, &unreadable))
+		if (blkid_do_wipe(pr, 0))
+			return remap_fail(err, -EIO, "%s: cannot wipe old signatures (see the "
+					  "kernel log)", st->name);
+	if (fsync(st->fd))
+		return remap_fail_errno(err, -errno, "%s: cannot flush", st->name);
+	if (unreadable)
+		return cannot_read(st, err);
+	again = new_probe(st->fd);
+	if (!again || !next_foreign(again, st, sp, &sig->at, &unreadable))
+		return remap_fail(err, -EIO, "%s: old signatures are still there after wiping "
+				  "(wipefs -a removes them)", st->name);
+	return 0;
+}
+
+/* libblkid reads and writes pieces that are no whole sectors, which O_DIRECT refuses. */
+static int without_direct(struct remap_store *st, const struct remap_spare *sp,
+			  struct remap_signature *sig, struct remap_err *err,
+			  int (*fn)(struct remap_store *st, const struct remap_spare *sp,
+				    struct remap_signature *sig, struct remap_err *err))
+{
+	int r, flags = fcntl(st->fd, F_GETFL);
+
+	if (flags < 0 || fcntl(st->fd, F_SETFL, flags & ~O_DIRECT))
+		return remap_fail_errno(err, -errno, "%s", st->name);
+	r = fn(st, sp, sig, err);
+	if (fcntl(st->fd, F_SETFL, flags) && r >= 0)
+		r = remap_fail_errno(err, -errno, "%s", st->name);
+	return r;
+}
+
+int remap_dev_foreign(struct remap_store *st, const struct remap_spare *sp,
+		      struct remap_signature *sig, struct remap_err *err)
+{
+	return without_direct(st, sp, sig, err, foreign_buffered);
+}
+
+int remap_dev_wipe(struct remap_store *st, const struct remap_spare *sp, struct remap_err *err)
+{
+	struct remap_signature sig;
+
+	return without_direct(st, sp, &sig, err, wipe_buffered);
+}
+
+/* Our own superblock: libblkid does not know it. */
+static bool describe_spare(struct remap_store *st, char *what, size_t size)
+{
+	char uuid[REMAP_UUID_STR], label[REMAP_LABEL_LEN];
 	struct remap_spare sp;
-	bool present;
 
-	if (remap_store_open(&st, dev->path, false, NULL))
+	if (!remap_spare_present(st))
 		return false;
-	present = remap_spare_present(&st);
-	if (present && !remap_spare_find(&st, false, &sp, NULL)) {
-		char uuid[REMAP_UUID_STR], label[REMAP_LABEL_LEN];
-
+	if (!remap_spare_find(st, false, &sp, NULL)) {
 		remap_uuid_str(sp.super.uuid, uuid);
 		remap_text_clean(label, sizeof(label), sp.super.label);
 		snprintf(what, size, "the metadata of a dm-remap spare, uuid %s%s%s", uuid,
 			 *label ? ", label " : "", label);
-	} else if (present) {
+	} else {
 		snprintf(what, size, "the metadata of a dm-remap spare, damaged or of another "
 			 "version");
 	}
-	remap_store_close(&st);
-	return present;
+	return true;
 }
 
-int remap_dev_foreign(const struct remap_dev *dev, char *what, size_t size, struct remap_err *err)
+int remap_dev_signature(struct remap_store *st, char *what, size_t size, struct remap_err *err)
 {
-	_cleanup_close_ int fd = open(dev->path, O_RDONLY | O_CLOEXEC);
-	_cleanup_probe_ blkid_probe pr = NULL;
-	int r;
-
-	if (fd < 0)
-		return remap_fail_errno(err, -errno, "%s", dev->path);
-	pr = new_probe(fd);
-	if (!pr)
-		return remap_fail(err, -EIO, "%s: cannot be probed for signatures", dev->path);
-	/* the first that is found will do; several are no less a reason to stop */
-	r = blkid_do_probe(pr);
-	if (r < 0)
-		return remap_fail(err, -EIO, "%s: cannot be read to look for signatures (see the "
-				  "kernel log)", dev->path);
-	if (r)
-		return 0;
-	describe_probe(pr, what, size);
-	return 1;
-}
-
-int remap_dev_signature(const struct remap_dev *dev, char *what, size_t size,
-			struct remap_err *err)
-{
-	int found = remap_dev_foreign(dev, what, size, err);
-	size_t at = found > 0 ? strlen(what) : 0;
+	struct remap_signature sig;
+	int found = remap_dev_foreign(st, NULL, &sig, err);
 	char ours[200];
+	bool spare;
 
-	if (found < 0 || !describe_spare(dev, ours, sizeof(ours)))
+	if (found < 0)
 		return found;
-	snprintf(what + at, size - at, "%s%s", at ? " and " : "", ours);
-	return 1;
-}
-
-static int wipe_buffered(int fd, const char *path, struct remap_err *err)
-{
-	_cleanup_probe_ blkid_probe pr = new_probe(fd), again = NULL;
-	int r;
-
-	if (!pr)
-		return remap_fail(err, -EIO, "%s: cannot be probed for signatures", path);
-	while (!(r = blkid_do_probe(pr)))
-		if (blkid_do_wipe(pr, 0))
-			return remap_fail(err, -EIO, "%s: cannot wipe old signatures (see the "
-					  "kernel log)", path);
-	if (r < 0)
-		return remap_fail(err, -EIO, "%s: cannot be read to look for signatures (see the "
-				  "kernel log)", path);
-	if (fsync(fd))
-		return remap_fail_errno(err, -errno, "%s: cannot flush", path);
-	again = new_probe(fd);
-	if (!again || blkid_do_probe(again) != 1)
-		return remap_fail(err, -EIO, "%s: old signatures are still there after wiping "
-				  "(wipefs -a removes them)", path);
-	return 0;
-}
-
-int remap_dev_wipe(int fd, const char *path, struct remap_err *err)
-{
-	int r, flags = fcntl(fd, F_GETFL);
-
-	/* libblkid reads and writes pieces that are no whole sectors, which O_DIRECT refuses */
-	if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_DIRECT))
-		return remap_fail_errno(err, -errno, "%s", path);
-	r = wipe_buffered(fd, path, err);
-	if (fcntl(fd, F_SETFL, flags) && !r)
-		r = remap_fail_errno(err, -errno, "%s", path);
-	return r;
+	spare = describe_spare(st, ours, sizeof(ours));
+	snprintf(what, size, "%s%s%s", found ? sig.what : "", found && spare ? " and " : "",
+		 spare ? ours : "");
+	return found || spare;
 }
 
 /* ---- identity ---- */
@@ -660,7 +842,7 @@ static void identity_from_udev(dev_t disk, struct remap_identity *id)
 
 static void identity_from_content(const struct remap_dev *dev, struct remap_identity *id)
 {
-	_cleanup_close_ int fd = open(dev->path, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = remap_dev_fd(dev, O_RDONLY, NULL);
 	_cleanup_probe_ blkid_probe pr = fd < 0 ? NULL : new_probe(fd);
 	const char *value;
 
@@ -678,13 +860,16 @@ static void identity_from_content(const struct remap_dev *dev, struct remap_iden
 		remap_text_clean(id->partuuid, sizeof(id->partuuid), value);
 }
 
-void remap_dev_identity(const struct remap_dev *dev, struct remap_identity *id)
+static void identity_of_disk(dev_t disk, struct remap_identity *id)
 {
-	dev_t disk = whole_disk(dev->rdev);
-
 	memset(id, 0, sizeof(*id));
 	identity_from_sysfs(disk, id);
 	identity_from_udev(disk, id);
+}
+
+void remap_dev_identity(const struct remap_dev *dev, struct remap_identity *id)
+{
+	identity_of_disk(whole_disk(dev->rdev), id);
 	identity_from_content(dev, id);
 }
 
@@ -739,6 +924,18 @@ static int compare(const char *recorded, const char *found)
 	return !*recorded || !*found ? 0 : strcmp(recorded, found) ? -1 : 1;
 }
 
+bool remap_identity_equal(const struct remap_identity *a, const struct remap_identity *b)
+{
+	return !strcmp(a->wwn, b->wwn) && !strcmp(a->serial, b->serial) &&
+	       !strcmp(a->partuuid, b->partuuid) && !strcmp(a->fsuuid, b->fsuuid);
+}
+
+bool remap_identity_shares(const struct remap_identity *a, const struct remap_identity *b)
+{
+	return compare(a->wwn, b->wwn) > 0 || compare(a->serial, b->serial) > 0 ||
+	       compare(a->partuuid, b->partuuid) > 0 || compare(a->fsuuid, b->fsuuid) > 0;
+}
+
 enum remap_match remap_identity_match(const struct remap_identity *recorded,
 				      const struct remap_identity *found, const char **which)
 {
@@ -758,54 +955,64 @@ enum remap_match remap_identity_match(const struct remap_identity *recorded,
 	return fs > 0 ? REMAP_MATCH_YES : REMAP_MATCH_FS_DIFFERS;
 }
 
+struct finding {
+	const struct remap_super *super;
+	struct remap_identity want;
+	dev_t spare;
+	struct remap_dev *dev;
+	char other[64];			/* path of one more that fits */
+	unsigned int found, unheld;
+};
+
+static void look_for(void *arg, const struct remap_dev *dev)
+{
+	struct finding *f = arg;
+	struct remap_identity id;
+	const char *which;
+	dev_t holder;
+	bool held;
+
+	if (dev->sectors != f->super->data_sectors || dev->rdev == f->spare)
+		return;
+	remap_dev_identity(dev, &id);
+	if (remap_identity_match(&f->want, &id, &which) != REMAP_MATCH_YES)
+		return;
+	/*
+	 * A stack of devices may show one identity several times: the paths of a multipath device,
+	 * what lies on top of a disk. Those that are held are not the one to take, if there is one
+	 * that is not.
+	 */
+	held = each_in(dev->rdev, "holders", NULL, first_of, &holder);
+	if (held && f->unheld)
+		return;
+	if (!held && !f->unheld++)
+		f->found = 0;
+	if (f->found++)
+		snprintf(f->other, sizeof(f->other), "%.63s", f->dev->path);
+	*f->dev = *dev;
+}
+
 int remap_dev_find(const struct remap_super *s, dev_t spare, struct remap_dev *dev,
 		   struct remap_err *err)
 {
-	_cleanup_free_ struct remap_dev *list = NULL;
-	struct remap_identity want, id;
-	size_t n, found = 0, free_ones = 0;
-	struct remap_dev other = { .sectors = 0 };
+	struct finding f = { .super = s, .spare = spare, .dev = dev };
 	char text[2 * REMAP_ID_LEN];
-	const char *which;
 	int r;
 
-	remap_identity_from_super(&want, s);
-	remap_identity_str(&want, text, sizeof(text));
-	if (remap_identity_empty(&want))
+	remap_identity_from_super(&f.want, s);
+	remap_identity_str(&f.want, text, sizeof(text));
+	if (remap_identity_empty(&f.want))
 		return remap_fail(err, -ENODATA, "data device: nothing was recorded to find it by "
 				  "(name it with --data)");
-	r = remap_dev_list(&list, &n, err);
+	r = remap_dev_each(look_for, &f, err);
 	if (r)
 		return r;
-	for (size_t i = 0; i < n; i++) {
-		dev_t holder;
-		bool held;
-
-		if (list[i].sectors != s->data_sectors || list[i].rdev == spare)
-			continue;
-		remap_dev_identity(&list[i], &id);
-		if (remap_identity_match(&want, &id, &which) != REMAP_MATCH_YES)
-			continue;
-		/*
-		 * A stack of devices may show one identity several times: the paths of a multipath
-		 * device, what lies on top of a disk. Those that are held are not the one to take,
-		 * if there is one that is not.
-		 */
-		held = each_in(list[i].rdev, "holders", NULL, first_of, &holder);
-		if (held && free_ones)
-			continue;
-		if (!held && !free_ones++)
-			found = 0;
-		if (found++)
-			other = *dev;
-		*dev = list[i];
-	}
-	if (!found)
+	if (!f.found)
 		return remap_fail(err, -ENODEV, "data device: none with %llu sectors and %s "
 				  "(connect it, or name it with "
 				  "--data)", (unsigned long long)s->data_sectors, text);
-	if (found > 1)
+	if (f.found > 1)
 		return remap_fail(err, -ENOTUNIQ, "data device: %.100s and %.100s both have %s "
-				  "(name one with --data)", other.path, dev->path, text);
+				  "(name one with --data)", f.other, dev->path, text);
 	return 0;
 }

@@ -3,6 +3,8 @@
  * Block devices: what one is, who uses it, what is on it, and how to know it again.
  *
  * All of it reads only, but for remap_dev_wipe(). What is on a spare of ours is known in spare.c.
+ * A path may come to name another device at any time: what was learned of a device holds for its
+ * number, and whoever opens it again by its path compares that.
  */
 #ifndef REMAP_DEVICE_H
 #define REMAP_DEVICE_H
@@ -11,6 +13,9 @@
 #include <sys/types.h>
 #include "err.h"
 #include "format.h"
+
+struct remap_spare;
+struct remap_store;
 
 struct remap_dev {
 	char path[PATH_MAX];		/* as the caller gave it, or /dev/NAME */
@@ -24,11 +29,15 @@ struct remap_dev {
 /** remap_dev_open() - learn about the block device at @path; holds nothing open */
 int remap_dev_open(const char *path, struct remap_dev *dev, struct remap_err *err);
 
+/** remap_dev_fd() - open it again. Return: the descriptor, or -ESTALE if its path names another */
+int remap_dev_fd(const struct remap_dev *dev, int flags, struct remap_err *err);
+
 /** remap_dev_path() - /dev/NAME by the kernel's name for it; "major:minor" if it has none */
 void remap_dev_path(dev_t rdev, char *path, size_t size);
 
-/** remap_dev_list() - all block devices with a size, partitions included. Caller frees @list. */
-int remap_dev_list(struct remap_dev **list, size_t *n, struct remap_err *err);
+/** remap_dev_each() - call @fn for all block devices with a size, partitions included */
+int remap_dev_each(void (*fn)(void *arg, const struct remap_dev *dev), void *arg,
+		   struct remap_err *err);
 
 /**
  * remap_dev_users() - who uses a device: mounts, swap, device-mapper, md, other programs
@@ -41,11 +50,14 @@ int remap_dev_list(struct remap_dev **list, size_t *n, struct remap_err *err);
 bool remap_dev_users(dev_t rdev, char *what, size_t what_size, const char **remedy);
 
 /**
- * remap_dev_free_for_use() - may we take it?
+ * remap_dev_claim() - take it for us alone, for reading
  *
- * Also looks at the partitions of a disk, the disk of a partition, and whether it can be opened
- * exclusively. Return: 0, or -EBUSY with who it is in @err.
+ * Also looks at the partitions of a disk and the disk of a partition. Return: a descriptor, opened
+ * exclusively, or -EBUSY with who has it in @err.
  */
+int remap_dev_claim(const struct remap_dev *dev, struct remap_err *err);
+
+/** remap_dev_free_for_use() - could we? Return: 0, or an error */
 int remap_dev_free_for_use(const struct remap_dev *dev, struct remap_err *err);
 
 enum remap_relation {
@@ -53,26 +65,37 @@ enum remap_relation {
 	REMAP_SAME_DISK,	/* share a disk, but no sector */
 	REMAP_OVERLAP,		/* share sectors: a disk and a partition of it */
 	REMAP_IDENTICAL,
+	REMAP_UNKNOWN,		/* sysfs does not show them */
 };
 
-/** remap_dev_relation() - looks through dm, md and partitions down to the disks */
+/**
+ * remap_dev_relation() - do two devices share anything?
+ *
+ * Looks through partitions and loop devices down to sectors of a disk or bytes of a file, knows
+ * the paths to one logical unit by its WWN, and looks through dm and md for shared disks.
+ */
 enum remap_relation remap_dev_relation(const struct remap_dev *a, const struct remap_dev *b);
 
+/* What libblkid, which does not know spares of ours, takes a device for. */
+struct remap_signature {
+	char what[256];		/* as in "an ext4 file system, label home" */
+	u64 at;			/* byte of its magic number, or REMAP_ANYWHERE */
+};
+
 /**
- * remap_dev_foreign() - what is on the device, by libblkid, which does not know spares of ours?
- * @what: result, as in "an ext4 file system, label home"
+ * remap_dev_foreign() - look for a signature outside of what a spare owns
+ * @sp: the spare that the device is; NULL if it is none
  *
- * Return: 1 if there is something, 0 if nothing is known to be there, or an error.
+ * Return: 1 if there is one, 0 if there is none, or -EIO if there is none in what can be read.
  */
-int remap_dev_foreign(const struct remap_dev *dev, char *what, size_t size,
-		      struct remap_err *err);
+int remap_dev_foreign(struct remap_store *st, const struct remap_spare *sp,
+		      struct remap_signature *sig, struct remap_err *err);
 
-/** remap_dev_signature() - the same, and our own metadata */
-int remap_dev_signature(const struct remap_dev *dev, char *what, size_t size,
-			struct remap_err *err);
+/** remap_dev_signature() - what is on the device, our own metadata among it. Return: as above */
+int remap_dev_signature(struct remap_store *st, char *what, size_t size, struct remap_err *err);
 
-/** remap_dev_wipe() - make libblkid see nothing any more. @fd: open for writing */
-int remap_dev_wipe(int fd, const char *path, struct remap_err *err);
+/** remap_dev_wipe() - make remap_dev_foreign() find nothing any more. @st: open for writing */
+int remap_dev_wipe(struct remap_store *st, const struct remap_spare *sp, struct remap_err *err);
 
 /* Who a device is; empty strings where nothing is known. Disks' names for partitions, too. */
 struct remap_identity {
@@ -93,6 +116,11 @@ bool remap_identity_empty(const struct remap_identity *id);
 
 /** remap_identity_str() - for messages, as in "WWN naa.5000..., serial S3Z..." */
 void remap_identity_str(const struct remap_identity *id, char *text, size_t size);
+
+bool remap_identity_equal(const struct remap_identity *a, const struct remap_identity *b);
+
+/** remap_identity_shares() - is anything that both sides know the same? */
+bool remap_identity_shares(const struct remap_identity *a, const struct remap_identity *b);
 
 enum remap_match {
 	REMAP_MATCH_NONE,	/* nothing to compare */

@@ -132,26 +132,60 @@ static void cleanup_task(struct dm_task **task)
 
 #define _cleanup_task_	__attribute__((cleanup(cleanup_task)))
 
+/* libdevmapper would complain of the device node instead. */
+static int permitted(const char *name, struct remap_err *err)
+{
+	return geteuid() ? remap_fail(err, -EPERM, "%s: not permitted (run as root)", name) : 0;
+}
+
+/*
+ * Does the kernel have device-mapper? libdevmapper would not only fail otherwise, but remember that
+ * for as long as the process lives. In doubt (no /proc) it may find out.
+ */
+static bool dm_present(void)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/misc", "re");
+	char line[128];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		char *name = strrchr(line, ' ');
+
+		if (name && !strcmp(name, " device-mapper\n"))
+			return true;
+	}
+	return !f;
+}
+
 static struct dm_task *task_new(int type, const char *name, struct remap_err *err)
 {
 	struct dm_task *task;
 
 	log_begin();
-	/* libdevmapper would complain of the device node instead */
-	if (geteuid()) {
-		remap_fail(err, -EPERM, "%s: not permitted (run as root)",
-			   name ? name : "device-mapper");
+	if (permitted(name ? name : "device-mapper", err))
 		return NULL;
-	}
+	/*
+	 * Names as the kernel has them: a single one that the library would rather escape makes it
+	 * refuse to list any device. Those that we give are good, see remap_dm_name_ok().
+	 */
+	dm_set_name_mangling_mode(DM_STRING_MANGLING_NONE);
 	task = dm_task_create(type);
-	if (!task || (name && !dm_task_set_name(task, name))) {
+	if (!task) {
 		remap_fail(err, -EIO, "%s: %s (run modprobe dm-mod)", name ? name : "device-mapper",
 			   *lib_log ? lib_log : "device-mapper cannot be used");
-		if (task)
-			dm_task_destroy(task);
+		return NULL;
+	}
+	if (name && !dm_task_set_name(task, name)) {
+		remap_fail(err, -EIO, "%s: %s (dmsetup rename gives it another name)", name,
+			   *lib_log ? lib_log : "name not understood");
+		dm_task_destroy(task);
 		return NULL;
 	}
 	return task;
+}
+
+static int no_such_device(const char *name, struct remap_err *err)
+{
+	return remap_fail(err, -ENXIO, "%s: no such device (remapctl status lists them)", name);
 }
 
 /* Return: 0 or -errno, with a text of what is known about the why */
@@ -174,7 +208,7 @@ static int task_run(struct dm_task *task, const char *name, const char *doing,
 	if (*reason)
 		return remap_fail(err, r, "%s: cannot %s: %s", name, doing, reason);
 	if (r == -ENXIO)
-		return remap_fail(err, r, "%s: no such device (remapctl status lists them)", name);
+		return no_such_device(name, err);
 	if (r == -EIO && *lib_log)
 		return remap_fail(err, r, "%s: cannot %s: %.200s", name, doing, lib_log);
 	return remap_fail_errno(err, r, "%s: cannot %s", name, doing);
@@ -185,9 +219,12 @@ static int task_run(struct dm_task *task, const char *name, const char *doing,
 static bool target_known(void)
 {
 	struct remap_err err;
-	_cleanup_task_ struct dm_task *task = task_new(DM_DEVICE_LIST_VERSIONS, NULL, &err);
+	_cleanup_task_ struct dm_task *task = NULL;
 	struct dm_versions *v, *last = NULL;
 
+	if (!dm_present())
+		return false;
+	task = task_new(DM_DEVICE_LIST_VERSIONS, NULL, &err);
 	if (!task || !dm_task_run(task))
 		return false;
 	for (v = dm_task_get_versions(task); v && v != last;
@@ -221,8 +258,8 @@ static void modprobe(void)
 
 int remap_dm_ready(struct remap_err *err)
 {
-	if (geteuid())
-		return remap_fail(err, -EPERM, "device-mapper: not permitted (run as root)");
+	if (permitted("device-mapper", err))
+		return -EPERM;
 	if (target_known())
 		return 0;
 	modprobe();
@@ -280,8 +317,12 @@ static bool parse_status(struct remap_target *t, const char *params)
 static int ask(int type, const char *name, const char *doing, struct dm_info *info,
 	       struct dm_task **task, struct remap_err *err)
 {
-	int r;
+	int r = permitted(name, err);
 
+	if (r)
+		return r;
+	if (!dm_present())
+		return no_such_device(name, err);
 	*task = task_new(type, name, err);
 	if (!*task)
 		return -EIO;
@@ -289,8 +330,7 @@ static int ask(int type, const char *name, const char *doing, struct dm_info *in
 	dm_task_no_flush(*task);
 	r = task_run(*task, name, doing, err);
 	if (!r && (!dm_task_get_info(*task, info) || !info->exists))
-		r = remap_fail(err, -ENXIO, "%s: no such device (remapctl status lists "
-			       "them)", name);
+		r = no_such_device(name, err);
 	return r;
 }
 
@@ -332,13 +372,18 @@ static int get(const char *name, struct remap_target *t, struct remap_err *err)
 	r = ask(DM_DEVICE_TABLE, name, "read its table", &info, &table, err);
 	if (r)
 		return r;
+	uuid = dm_task_get_uuid(table);
+	snprintf(t->uuid, sizeof(t->uuid), "%s", uuid ? uuid : "");
 	params = remap_params(table, &t->sectors);
+	if (!params && !info.live_table &&
+	    !strncmp(t->uuid, REMAP_DM_UUID_PREFIX, strlen(REMAP_DM_UUID_PREFIX)))
+		return remap_fail(err, -ENODATA, "%s: has no table: it is being started, or is "
+				  "left over from a start that was interrupted (dmsetup remove %s "
+				  "takes it away)", name, name);
 	if (!params)
 		return remap_fail(err, -EMEDIUMTYPE, "%s: not a remap device (remapctl status "
 				  "lists them)", name);
 	parse_table(t, params);
-	uuid = dm_task_get_uuid(table);
-	snprintf(t->uuid, sizeof(t->uuid), "%s", uuid ? uuid : "");
 
 	r = ask(DM_DEVICE_STATUS, name, "read its status", &info, &status, err);
 	if (r)
@@ -368,15 +413,19 @@ static int by_name(const void *a, const void *b)
 		      ((const struct remap_target *)b)->name);
 }
 
-int remap_dm_list(struct remap_target **list, size_t *n, struct remap_err *err)
+int remap_dm_list(struct remap_target **list, size_t *n,
+		  void (*skipped)(const struct remap_err *why), struct remap_err *err)
 {
-	_cleanup_task_ struct dm_task *task = task_new(DM_DEVICE_LIST, NULL, err);
+	_cleanup_task_ struct dm_task *task = NULL;
 	const struct dm_names *names;
 	size_t room = 0;
-	int r;
+	int r = permitted("device-mapper", err);
 
 	*list = NULL;
 	*n = 0;
+	if (r || !dm_present())
+		return r;
+	task = task_new(DM_DEVICE_LIST, NULL, err);
 	if (!task)
 		return -EIO;
 	r = task_run(task, "device-mapper", "list devices", err);
@@ -386,7 +435,7 @@ int remap_dm_list(struct remap_target **list, size_t *n, struct remap_err *err)
 	if (!names || !names->dev)
 		return 0;
 	for (;; names = (const struct dm_names *)((const char *)names + names->next)) {
-		struct remap_err ignored;
+		struct remap_err why;
 
 		if (*n == room) {
 			struct remap_target *more;
@@ -399,15 +448,12 @@ int remap_dm_list(struct remap_target **list, size_t *n, struct remap_err *err)
 			}
 			*list = more;
 		}
-		r = get(names->name, &(*list)[*n], &ignored);
-		if (!r) {
+		r = get(names->name, &(*list)[*n], &why);
+		if (!r)
 			(*n)++;
-		} else if (r != -ENXIO && r != -EMEDIUMTYPE) {
-			if (err)
-				*err = ignored;
-			break;
-		}
-		r = 0;	/* no device of ours, or gone meanwhile */
+		else if (r != -ENXIO && r != -EMEDIUMTYPE && skipped)
+			skipped(&why);	/* neither gone meanwhile nor of another kind */
+		r = 0;
 		if (!names->next)
 			break;
 	}
@@ -425,7 +471,7 @@ int remap_dm_find_spare(dev_t spare, struct remap_target *t, struct remap_err *e
 {
 	_cleanup_free_ struct remap_target *list = NULL;
 	size_t n;
-	int r = remap_dm_list(&list, &n, err);
+	int r = remap_dm_list(&list, &n, NULL, err);
 
 	for (size_t i = 0; !r && i < n; i++) {
 		if (list[i].spare == spare) {

@@ -51,11 +51,21 @@ int remap_dm_ready(struct remap_err *err);
  */
 int remap_dm_exists(const char *name, struct remap_err *err);
 
-/** remap_dm_get() - Return: 0, -ENXIO if there is no such device, -EMEDIUMTYPE if it is no remap */
+/**
+ * remap_dm_get() - ask for one
+ * Return: 0, -ENXIO if there is no such device, -EMEDIUMTYPE if it is no remap, -ENODATA if it is
+ * to become one
+ */
 int remap_dm_get(const char *name, struct remap_target *t, struct remap_err *err);
 
-/** remap_dm_list() - all remap devices, by name. Caller frees @list. */
-int remap_dm_list(struct remap_target **list, size_t *n, struct remap_err *err);
+/**
+ * remap_dm_list() - all remap devices, by name. Caller frees @list.
+ * @skipped: called for each device that could not be asked what it is, with the why; may be NULL
+ *
+ * Where the kernel has no device-mapper yet there are none.
+ */
+int remap_dm_list(struct remap_target **list, size_t *n,
+		  void (*skipped)(const struct remap_err *why), struct remap_err *err);
 
 /**
  * remap_dm_find_spare() - the remap device that uses this spare

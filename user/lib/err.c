@@ -4,22 +4,10 @@
  */
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include "err.h"
-
-int remap_fail(struct remap_err *err, int code, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (!err)
-		return code;
-	err->code = code;
-	va_start(ap, fmt);
-	vsnprintf(err->text, sizeof(err->text), fmt, ap);
-	va_end(ap);
-	return code;
-}
 
 static const char *remedy(int code)
 {
@@ -34,18 +22,36 @@ static const char *remedy(int code)
 	}
 }
 
-int remap_fail_errno(struct remap_err *err, int code, const char *fmt, ...)
+static void fill(struct remap_err *err, int code, bool say_errno, const char *fmt, va_list ap)
 {
-	va_list ap;
 	size_t n;
 
 	if (!err)
-		return code;
+		return;
 	err->code = code;
-	va_start(ap, fmt);
 	vsnprintf(err->text, sizeof(err->text), fmt, ap);
-	va_end(ap);
 	n = strlen(err->text);
-	snprintf(err->text + n, sizeof(err->text) - n, ": %s%s", strerror(-code), remedy(code));
+	if (say_errno)
+		snprintf(err->text + n, sizeof(err->text) - n, ": %s%s", strerror(-code),
+			 remedy(code));
+}
+
+int remap_fail(struct remap_err *err, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fill(err, code, false, fmt, ap);
+	va_end(ap);
+	return code;
+}
+
+int remap_fail_errno(struct remap_err *err, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fill(err, code, true, fmt, ap);
+	va_end(ap);
 	return code;
 }

@@ -26,7 +26,7 @@
 int remap_store_open(struct remap_store *st, const char *path, bool write, struct remap_err *err)
 {
 	int flags = (write ? O_RDWR : O_RDONLY) | O_CLOEXEC;
-	struct stat sb;
+	struct stat sb, opened;
 	u64 bytes;
 
 	memset(st, 0, sizeof(*st));
@@ -47,8 +47,15 @@ int remap_store_open(struct remap_store *st, const char *path, bool write, struc
 				  "%s: in use (remapctl status names active spares)", path);
 	if (st->fd < 0)
 		return remap_fail_errno(err, -errno, "%s", path);
+	if (fstat(st->fd, &opened) || (opened.st_mode & S_IFMT) != (sb.st_mode & S_IFMT) ||
+	    opened.st_rdev != sb.st_rdev) {
+		remap_store_close(st);
+		return remap_fail(err, -ESTALE, "%s: has become another device just now (try "
+				  "again)", path);
+	}
+	st->rdev = S_ISBLK(sb.st_mode) ? sb.st_rdev : 0;
 	if (S_ISREG(sb.st_mode)) {
-		bytes = (u64)sb.st_size;
+		bytes = (u64)opened.st_size;
 	} else if (ioctl(st->fd, BLKGETSIZE64, &bytes)) {
 		int r = errno == ENOTTY ? -ENOTBLK : -errno;
 
@@ -73,41 +80,35 @@ static void *buffer_alloc(size_t bytes)
 	return posix_memalign(&p, REMAP_MD_BLOCK, bytes) ? NULL : memset(p, 0, bytes);
 }
 
-/* All of it or an error; what is beyond the end of the device cannot be read. */
-static int store_read(const struct remap_store *st, u64 sector, void *buf, size_t bytes)
+/* All of it or an error. */
+static int transfer(const struct remap_store *st, bool write, u64 sector, char *buf, size_t bytes)
 {
+	off_t at = (off_t)(sector << 9);
 	size_t done = 0;
 
 	while (done < bytes) {
-		ssize_t n = pread(st->fd, (char *)buf + done, bytes - done,
-				  (off_t)(sector << 9) + (off_t)done);
+		ssize_t n = write ? pwrite(st->fd, buf + done, bytes - done, at + (off_t)done) :
+				    pread(st->fd, buf + done, bytes - done, at + (off_t)done);
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n <= 0)
+		if (n <= 0)	/* what is beyond the end of the device cannot be read */
 			return n ? -errno : -EIO;
 		done += (size_t)n;
 	}
 	return 0;
 }
 
+static int store_read(const struct remap_store *st, u64 sector, void *buf, size_t bytes)
+{
+	return transfer(st, false, sector, buf, bytes);
+}
+
 static int store_write(const struct remap_store *st, u64 sector, const void *buf, size_t bytes)
 {
-	size_t done = 0;
-
 	if (sector + (bytes >> 9) > st->sectors)
 		return -ENOSPC;	/* a regular file would grow instead */
-	while (done < bytes) {
-		ssize_t n = pwrite(st->fd, (const char *)buf + done, bytes - done,
-				   (off_t)(sector << 9) + (off_t)done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EIO;
-		done += (size_t)n;
-	}
-	return 0;
+	return transfer(st, true, sector, (char *)buf, bytes);
 }
 
 /* For a block device this also flushes the cache of the disk itself. */
@@ -141,8 +142,11 @@ static int candidate_add(struct candidates *c, const void *block, u64 sector)
 
 	if (c->n == c->room) {
 		unsigned int room = c->room ? 2 * c->room : 16;
-		struct remap_super *s = realloc(c->s, room * sizeof(*s));
+		struct remap_super *s;
 
+		if (room > REMAP_MAX_FOUND)
+			return -E2BIG;
+		s = realloc(c->s, room * sizeof(*s));
 		if (!s)
 			return -ENOMEM;
 		c->s = s;
@@ -239,6 +243,15 @@ static int none_found(const struct remap_store *st, const struct candidates *c,
 	}
 }
 
+static int look_failed(const struct remap_store *st, int r, struct remap_err *err)
+{
+	if (r != -E2BIG)
+		return remap_fail_errno(err, r, "%s", st->name);
+	return remap_fail(err, -EUCLEAN, "%s: has more than %u superblocks, so which counts is not "
+			  "to be told (restore the size that the device had, or format it "
+			  "anew)", st->name, REMAP_MAX_FOUND);
+}
+
 static int pick(struct remap_store *st, struct candidates *c, struct remap_spare *sp, void *buf,
 		struct remap_err *err)
 {
@@ -260,7 +273,7 @@ static int pick(struct remap_store *st, struct candidates *c, struct remap_spare
 	for (int z = 0; z < REMAP_ZONES; z++) {
 		r = look_at(st, sp->layout.zone_start[z], buf, c);
 		if (r)
-			return remap_fail_errno(err, r, "%s", st->name);
+			return look_failed(st, r, err);
 	}
 	for (unsigned int i = first; i < c->n; i++)
 		if (remap_super_same_shape(&c->s[i], &sp->super) &&
@@ -317,10 +330,7 @@ int remap_spare_find(struct remap_store *st, bool search, struct remap_spare *sp
 		for (unsigned int i = 0; i < n && !r; i++)
 			r = look_at(st, place[i], buf, &c);
 	}
-	if (r)
-		remap_fail_errno(err, r, "%s", st->name);
-	else
-		r = pick(st, &c, sp, buf, err);
+	r = r ? look_failed(st, r, err) : pick(st, &c, sp, buf, err);
 	if (!r)
 		sp->several_lives = several;
 	candidates_free(&c);
@@ -488,18 +498,71 @@ int remap_spare_walk(struct remap_store *st, const struct remap_spare *sp, remap
 
 #define WALK_DONE	1
 
-static int look_at_first_zone(void *arg, const struct remap_found *f, struct remap_err *err)
+/* Is this 4 KiB block of a zone a copy of something, wherever it stands in the generations? */
+static bool copy_valid(const struct remap_store *st, const struct remap_spare *sp,
+		       unsigned int zone, u64 block)
 {
-	(void)err;
-	*(bool *)arg = f->state[0] == REMAP_REPLICA_OK;
-	return WALK_DONE;	/* the superblock comes first */
+	_cleanup_free_ u8 *buf = buffer_alloc(REMAP_MD_BLOCK);
+	u32 index = block < 2 ? REMAP_SUPER_INDEX : (u32)(block / 2 - 1);
+
+	if (!buf)
+		return true;
+	if (index != REMAP_SUPER_INDEX && index >= sp->super.tables_used)
+		return false;
+	return !store_read(st, sp->layout.zone_start[zone] + block * MD_SECTORS, buf,
+			   REMAP_MD_BLOCK) &&
+	       generation_of(sp, buf, index, zone, block & 1);
 }
 
-bool remap_spare_first_zone_ok(struct remap_store *st, const struct remap_spare *sp)
+/* The slot that has this sector; REMAP_NO_SLOT in a zone and where the slots end. */
+static u32 slot_at(const struct remap_layout *l, u64 sector)
 {
-	bool ok = false;
+	u32 before = 0;
 
-	return remap_spare_walk(st, sp, look_at_first_zone, &ok, NULL) == WALK_DONE && ok;
+	for (unsigned int gap = 0; gap < REMAP_ZONES - 1; before = l->gap_slots[gap++]) {
+		u64 start = l->zone_start[gap] + l->zone_sectors;
+		u64 slots = l->gap_slots[gap] - before;
+
+		if (sector >= start && sector < start + slots * l->block_sectors)
+			return before + (u32)((sector - start) / l->block_sectors);
+	}
+	return REMAP_NO_SLOT;
+}
+
+struct asking {
+	u32 slot;
+	bool used;
+};
+
+static int ask_slot(void *arg, const struct remap_found *f, struct remap_err *err)
+{
+	struct asking *a = arg;
+	struct remap_entry e;
+
+	(void)err;
+	if (f->index != a->slot / REMAP_ENTRIES)
+		return 0;
+	if (f->newest) {
+		remap_entry_get(f->newest, a->slot % REMAP_ENTRIES, &e);
+		a->used = e.state != REMAP_SLOT_FREE;
+	}
+	return WALK_DONE;
+}
+
+bool remap_spare_owns(struct remap_store *st, const struct remap_spare *sp, u64 byte)
+{
+	const struct remap_layout *l = &sp->layout;
+	struct asking a = { .used = true };
+	u64 sector = byte >> 9;
+
+	for (unsigned int z = 0; z < REMAP_ZONES; z++)
+		if (sector >= l->zone_start[z] && sector < l->zone_start[z] + l->zone_sectors)
+			return copy_valid(st, sp, z, (sector - l->zone_start[z]) / MD_SECTORS);
+	a.slot = slot_at(l, sector);
+	if (a.slot == REMAP_NO_SLOT || a.slot / REMAP_ENTRIES >= sp->super.tables_used)
+		return false;
+	remap_spare_walk(st, sp, ask_slot, &a, NULL);
+	return a.used;
 }
 
 /* ---- verify and repair ---- */

@@ -14,6 +14,7 @@
 #define REMAP_SPARE_H
 
 #include <limits.h>
+#include <sys/types.h>
 #include "err.h"
 #include "format.h"
 #include "remap/abi.h"
@@ -21,6 +22,7 @@
 /* A device open for reading or writing metadata. */
 struct remap_store {
 	int fd;
+	dev_t rdev;			/* which device that is; 0: a regular file */
 	u64 sectors;			/* of 512 bytes */
 	bool writable;
 	char name[PATH_MAX];		/* for messages */
@@ -44,16 +46,25 @@ struct remap_spare {
  *
  * A spare that the device is now too small for is found, too: compare sp->super.spare_sectors
  * with st->sectors before relying on all of it. Return: 0, -ENODATA if there is none, -EUCLEAN if
- * it cannot be told which counts, -EOPNOTSUPP for an unknown version or feature, or an I/O error.
+ * it cannot be told which counts (a search gives up at REMAP_MAX_FOUND superblocks, which no honest
+ * device has), -EOPNOTSUPP for an unknown version or feature, or an I/O error.
  */
 int remap_spare_find(struct remap_store *st, bool search, struct remap_spare *sp,
 		     struct remap_err *err);
 
+#define REMAP_MAX_FOUND	1024	/* ten for each of a hundred lives */
+
 /** remap_spare_present() - is there anything of ours, of whatever version or damaged? */
 bool remap_spare_present(struct remap_store *st);
 
-/** remap_spare_first_zone_ok() - does the spare begin with the superblock that counts? */
-bool remap_spare_first_zone_ok(struct remap_store *st, const struct remap_spare *sp);
+/**
+ * remap_spare_owns() - is what stands at this byte of the device the spare's business?
+ *
+ * So it is in a valid copy of metadata and in a slot that is in use, which may hold whatever the
+ * data device held, a superblock included. Anywhere else, free slots among it, nothing of ours is
+ * worth keeping. Where that is not to be told the answer is yes.
+ */
+bool remap_spare_owns(struct remap_store *st, const struct remap_spare *sp, u64 byte);
 
 /**
  * remap_spare_format() - make a new spare
