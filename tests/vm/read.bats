@@ -1,0 +1,308 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Reads that fail (promise 1): what can be read is returned, what cannot is lost and stays an
+# error until it is written again, and nothing else pays for it. Then the operations without data,
+# and devices that are dead as a whole.
+
+bats_require_minimum_version 1.5.0
+load remap
+
+setup() {
+	load_module
+	make_null_blk data 64
+	make_null_blk spare 4
+}
+
+teardown() {
+	dmsetup remove --retry t 2>/dev/null || true
+	dmsetup resume under 2>/dev/null || true
+	dmsetup remove --retry t 2>/dev/null || true
+	dmsetup remove --retry under 2>/dev/null || true
+	remove_null_blk data
+	remove_null_blk spare
+}
+
+start() {
+	remapctl create t --data "$DATA" --spare "$SPARE" "$@"
+	pattern write "$T" 0 131072 1 2048
+}
+
+# Requests that a device has in flight, or has completed.
+in_flight() { # DEVICE
+	[[ $(awk '{ print $1 + $2 }' "/sys/block/$(node_of "$1")/inflight") -gt 0 ]]
+}
+
+reads_of() { # DEVICE
+	awk '{ print $1 }' "$(stat_of "$1")"
+}
+
+@test "a sector that cannot be read is lost, the seven others of its block are not" {
+	start
+	bad data 4003 4003
+	run -1 pattern verify "$T" 4000 8 1
+	expect lost_sectors 1
+	expect relocations 1
+	good data 4003 4003	# nobody asks the disk again
+	before=$(reads_of data)
+	pattern lost "$T" 4003 1
+	pattern verify "$T" 4000 3 1
+	pattern verify "$T" 4004 4 1
+	[ "$(reads_of data)" = "$before" ]
+	pattern verify "$T" 0 4000 1
+	pattern verify "$T" 4008 127064 1
+	restart
+	expect lost_sectors 1
+	pattern lost "$T" 4003 1
+	pattern write "$T" 4003 1 2
+	expect lost_sectors 0
+	restart
+	expect lost_sectors 0
+	pattern verify "$T" 4003 1 2
+	pattern verify "$T" 4000 3 1
+	pattern verify "$T" 4004 4 1
+}
+
+@test "1 MiB at an odd sector over three bad blocks: three relocations, all else is kept" {
+	start
+	bad data 5000 5000
+	bad data 5100 5109
+	run -1 pattern verify "$T" 4001 2048 1
+	expect relocations 3
+	expect lost_sectors 11
+	pattern lost "$T" 5000 1
+	pattern lost "$T" 5100 10
+	pattern verify "$T" 0 5000 1
+	pattern verify "$T" 5001 99 1
+	pattern verify "$T" 5110 125962 1
+}
+
+# The disk is suspended while the read that will fail is on its way: what is tried again waits
+# there until the disk is well. Until then a dm-delay holds the read, which it gives up at once.
+@test "an error that does not come again costs nothing and is counted" {
+	dmsetup create under --table "0 131072 linear $DATA 0"
+	remapctl create t --data /dev/mapper/under --spare "$SPARE"
+	pattern write "$T" 4000 8 1
+	settle
+	udevadm control --stop-exec-queue	# it would want to read, too
+	dmsetup load under --table "0 131072 delay $DATA 0 60000"
+	dmsetup suspend --noudevsync under
+	dmsetup resume --noudevsync under
+	bad data 4003 4003
+	pattern verify "$T" 4000 8 1 3>&- &
+	wait_for 30 in_flight_dm
+	dmsetup load under --table "0 131072 linear $DATA 0"
+	dmsetup suspend --noudevsync --nolockfs under
+	good data 4003 4003
+	dmsetup resume --noudevsync under
+	udevadm control --start-exec-queue
+	wait $!
+	expect reads_recovered 1
+	expect relocations 0
+	expect lost_sectors 0
+}
+
+@test "on_read_error=pass passes the error on and changes nothing" {
+	start --option on_read_error=pass
+	bad data 4003 4003
+	run -1 pattern verify "$T" 4000 8 1
+	expect relocations 0
+	expect lost_sectors 0
+	[ "$(field io_errors)" -ge 1 ]
+	good data 4003 4003
+	pattern verify "$T" 4000 8 1
+	dmsetup message t 0 set on_read_error relocate
+	bad data 4003 4003
+	run -1 pattern verify "$T" 4000 8 1
+	expect lost_sectors 1
+	run -1 dmsetup message t 0 set on_read_error maybe
+}
+
+@test "reading ahead is not tried again" {
+	start
+	bad data 4003 4003
+	changes relocations 0 python3 - "$T" <<-'PY'
+		import os, sys
+		fd = os.open(sys.argv[1], os.O_RDONLY)
+		os.posix_fadvise(fd, 4000 * 512, 4096, os.POSIX_FADV_WILLNEED)
+	PY
+	wait_for 30 test "$(field io_errors)" -ge 1
+	expect relocations 0
+	expect lost_sectors 0
+}
+
+@test "a slot that no longer reads: its sectors are lost, the block moves, the slot is out" {
+	local first
+	start
+	remapctl remap t 4000+8
+	first=$(remapctl dump --spare "$SPARE" --json | jq .zone_sectors)
+	bad spare $((first + 2)) $((first + 2))
+	run -1 pattern verify "$T" 4000 8 1
+	expect lost_sectors 1
+	expect slots_bad 1
+	expect slots_used 1
+	pattern lost "$T" 4002 1
+	pattern verify "$T" 4000 2 1
+	pattern verify "$T" 4003 5 1
+	restart
+	expect slots_bad 1
+	pattern lost "$T" 4002 1
+	pattern verify "$T" 4003 5 1
+}
+
+@test "write zeroes over bad, remapped and half-lost blocks; discard leaves what is remapped" {
+	start
+	bad data 9000 9000
+	remapctl remap t 4000+8
+	bad data 6001 6001
+	run -1 pattern verify "$T" 6000 8 1
+	expect lost_sectors 1
+	blkdiscard -z -o $((3000 * 512)) -l $((8192 * 512)) "$T"
+	expect lost_sectors 0
+	dd if="$T" bs=512 skip=3000 count=8192 iflag=direct status=none |
+		cmp -n $((8192 * 512)) - /dev/zero
+	pattern verify "$T" 0 3000 1
+	pattern verify "$T" 11192 119880 1
+	pattern write "$T" 4000 8 2
+	# what the disk below does with a discard is its own affair
+	blkdiscard -o $((3992 * 512)) -l $((24 * 512)) "$T" || true
+	pattern verify "$T" 4000 8 2
+	restart
+	pattern verify "$T" 4000 8 2
+	run -1 blkdiscard -s "$T"
+}
+
+@test "a disk that is dead as a whole is not a disk of bad blocks: paused, nothing remapped" {
+	dmsetup create under --table "0 131072 linear $DATA 0"
+	remapctl create t --data /dev/mapper/under --spare "$SPARE"
+	pattern write "$T" 0 131072 1 2048
+	remapctl remap t 0+8
+	dmsetup suspend under
+	dmsetup load under --table "0 131072 error"
+	dmsetup resume under
+	run -1 pattern write "$T" 4000 8 2
+	expect state paused
+	expect relocations 1
+	run -1 pattern verify "$T" 70000 800 1
+	expect lost_sectors 0
+	pattern verify "$T" 0 8 1	# from its slot
+	dmsetup suspend under
+	dmsetup load under --table "0 131072 linear $DATA 0"
+	dmsetup resume under
+	remapctl reset t
+	expect state active
+	pattern verify "$T" 0 131072 1
+}
+
+@test "a disk that vanishes under reads and writes: paused, nothing lost or remapped" {
+	start
+	remove_null_blk data
+	run -1 pattern verify "$T" 4000 8 1
+	run -1 pattern write "$T" 4000 8 2
+	expect relocations 0
+	expect lost_sectors 0
+	[[ $(field state) != failed ]]
+}
+
+@test "a spare that vanishes: failed, nothing is lost, blocks that are in their place go on" {
+	start
+	remapctl remap t 4000+8
+	remove_null_blk spare
+	run -1 pattern verify "$T" 4000 8 1
+	wait_for 30 state_is failed
+	expect lost_sectors 0
+	pattern write "$T" 8000 800 2
+	pattern verify "$T" 8000 800 2
+	pattern verify "$T" 0 4000 1
+}
+
+state_is() {
+	[[ $(field state) == "$1" ]]
+}
+
+not() {
+	! "$@"
+}
+
+# Sectors 65536 on are on a device that is suspended: it answers nothing before it is resumed.
+@test "a write that is never answered holds up its own part of the disk alone, and is told" {
+	dmsetup create under --table "0 65536 linear $DATA 65536"
+	dmsetup create disk0 --table "$(printf '%s\n' "0 65536 linear $DATA 0" \
+		"65536 65536 linear /dev/mapper/under 0")"
+	remapctl create t --data /dev/mapper/disk0 --spare "$SPARE"
+	pattern write "$T" 0 131072 1 2048
+	dmsetup suspend under
+	pattern write "$T" 65536 8 2 3>&- &
+	writer=$!
+	wait_for 30 in_flight_dm
+	bad data 8000 8000		# 8 * 512 KiB on is leaf 3, the stuck write is in leaf 32
+	pattern write "$T" 8000 8 2
+	pattern verify "$T" 8000 8 2
+	expect relocations 1
+	expect stuck 0
+	bad data 4 4			# leaf 0, the same part as leaf 32
+	pattern write "$T" 0 8 2 3>&- &
+	second=$!
+	wait_for 60 test_stuck
+	remapctl list t >/dev/null
+	pattern verify "$T" 8 800 1
+	bad data 12000 12000
+	pattern write "$T" 12000 8 2
+	expect relocations 2
+	dmsetup resume under
+	wait "$writer" "$second"
+	wait_for 30 not test_stuck
+	expect relocations 3
+	pattern verify "$T" 0 8 2
+	pattern verify "$T" 65536 8 2
+	pattern verify "$T" 65544 8000 1
+	remapctl stop t
+	dmsetup remove --retry disk0
+}
+
+in_flight_dm() {
+	in_flight mapper/t
+}
+
+test_stuck() {
+	[[ $(field stuck) == 1 ]]
+}
+
+@test "several targets in one table, each with its own spare" {
+	make_null_blk data2 64
+	make_null_blk spare2 4
+	remapctl format --data "$DATA" --spare "$SPARE"
+	remapctl format --data /dev/data2 --spare /dev/spare2
+	dmsetup create t --table "$(printf '%s\n' "0 131072 remap $DATA 0 $SPARE 0" \
+		"131072 131072 remap /dev/data2 0 /dev/spare2 0")"
+	pattern write "$T" 0 262144 1 2048
+	bad data 131071 131071
+	bad data2 0 7
+	pattern write "$T" 130000 3000 2
+	pattern verify "$T" 130000 3000 2
+	pattern verify "$T" 0 130000 1
+	pattern verify "$T" 133000 129144 1
+	dmsetup remove --retry t
+	remove_null_blk data2
+	remove_null_blk spare2
+}
+
+@test "a device is removed by force, and suspended without flush, while writes and moves go on" {
+	start
+	fio --name=w --filename="$T" --rw=randwrite --bs=4k --direct=1 --ioengine=libaio \
+		--iodepth=16 --size=32m --io_size=4g >/dev/null 2>&1 3>&- &
+	writer=$!
+	wait_for 30 in_flight_dm
+	for i in 1 2 3 4 5; do
+		remapctl remap t "$((i * 8000))+800"
+		dmsetup suspend --noflush --nolockfs t
+		dmsetup resume t
+	done
+	expect slots_used 500
+	run dmsetup remove --force t
+	run -1 wait "$writer" || true
+	dmsetup remove --retry t 2>/dev/null || true
+	[[ ! -e $T ]] || wait_for 30 dmsetup remove t
+	remapctl start t --data "$DATA" --spare "$SPARE"
+	expect slots_used 500
+}
