@@ -9,7 +9,8 @@ DESTDIR ?=
 
 # Where headers are: installed, or unpacked by tools/setup.
 CACHE := $(or $(DM_REMAP_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dm-remap)
-kernel_dirs = $(wildcard /lib/modules/$(1)/build $(CACHE)/kernels/$(1)/lib/modules/$(1)/build)
+kernel_dirs = $(wildcard /lib/modules/$(1)/build \
+	$(foreach d,kernels debug/kernels,$(CACHE)/$(d)/$(1)/lib/modules/$(1)/build))
 # The running kernel if there are headers for it, else the newest with headers.
 KVER ?= $(firstword $(foreach r,$(shell uname -r; ls -1 /lib/modules $(CACHE)/kernels 2>/dev/null \
 	| sort -rV),$(if $(call kernel_dirs,$(r)),$(r))))
@@ -54,8 +55,8 @@ module := build/$(KVER)/dm-remap.ko
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all module tools programs setup check unit check-vm demo bench lint install uninstall \
-	clean help print-flags print-kdir FORCE
+.PHONY: all module tools programs setup check unit check-vm check-debug torture \
+	mutants demo bench lint install uninstall clean help print-flags print-kdir FORCE
 
 all: module tools ## build the module for KVER and the user tools
 module: $(module) ## build only the module for KVER
@@ -106,8 +107,11 @@ build/unit/test_%: build/unit/obj/tests/unit/test_%.o $(unit_obj) build/sources
 	$(call quiet,LD,$@)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $(filter %.o,$^) $(PKG_LIBS) \
 		$(shell pkg-config --libs cmocka)
 
+# What a program needs beyond libc: PROGRAM_libs.
+torture_libs := -luring -ldevmapper
+
 build/tests/%: tests/vm/%.c Makefile
-	$(call quiet,CC,$<)mkdir -p $(@D) && $(COMPILE) -o $@ $< -pthread
+	$(call quiet,CC,$<)mkdir -p $(@D) && $(COMPILE) -o $@ $< -pthread $($*_libs)
 
 setup: ## install what building and testing need, as root
 	$(Q)tools/setup
@@ -121,6 +125,16 @@ unit: ## unit tests, with sanitizers, on this machine
 
 check-vm: ## VM suites alone (KERNELS="6.12" SUITES="tests/vm/x.bats")
 	+$(Q)tools/check vm
+
+check-debug: ## VM suites on kernels that watch themselves (DEBUG="kasan kcsan" SUITES=)
+	$(Q)tools/setup
+	+$(Q)tools/check debug
+
+torture: ## random I/O and faults for long, in a VM (SECONDS= SEED= PROFILE= OPS= KERNELS=)
+	+$(Q)FOR='$(SECONDS)' SEED='$(SEED)' PROFILE='$(PROFILE)' OPS='$(OPS)' tools/torture
+
+mutants: ## broken copies of the module, each to be caught by a test (MUTANTS="name..." KERNELS=)
+	+$(Q)tools/mutants $(MUTANTS)
 
 demo: setup ## what it does, shown in a VM
 	+$(Q)tools/check build

@@ -807,7 +807,8 @@ static unsigned int report_moves(struct remap_target *rt)
 
 	for (mv = rt->move; mv < rt->move + rt->moves; mv++) {
 		u64 sector = block_start(rt, mv->block);
-		int error = mv->phase == REMAP_MOVE_LATER ? -EAGAIN : blk_status_to_errno(mv->error);
+		int error = mv->phase == REMAP_MOVE_LATER ? -EAGAIN :
+							    blk_status_to_errno(mv->error);
 
 		trace_remap_relocate_end(rt->dev, rt->ti->begin + sector, mv->cause,
 					 error ? mv->old : mv->slot, error);
@@ -988,7 +989,7 @@ static u64 choose_parts(struct remap_target *rt, struct bio *bio, u64 block, u64
 		if (*parts + rt->moves == REMAP_BATCH)
 			break;
 		if (move_find(rt, block)) {
-			rb->moving = true;	/* for another bio; what this one writes goes along */
+			rb->moving = true;	/* for another bio; what this writes goes along */
 			continue;
 		}
 		p->block = block;
