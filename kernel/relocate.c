@@ -41,7 +41,7 @@
 
 #define DRAIN_LIMIT	(5 * HZ)	/* then others have their turn */
 #define RETRY_DELAY	HZ
-#define PROBES		4		/* reads that tell a dead disk from a bad block */
+#define PROBE_LIMIT	(5 * HZ)	/* no answer by then is no answer, not an error */
 
 static u64 block_of(const struct remap_target *rt, sector_t sector)
 {
@@ -419,34 +419,72 @@ static void read_contents(struct remap_target *rt)
 	}
 }
 
+static void probe_done(struct bio *bio)
+{
+	struct remap_probe *p = container_of(bio, struct remap_probe, bio);
+	struct remap_target *rt = p->rt;
+	unsigned long flags;
+
+	p->status = bio->bi_status;
+	/* under the lock, which remap_relocator_exit() takes last: then rt may go */
+	spin_lock_irqsave(&rt->probed.lock, flags);
+	smp_store_release(&p->busy, false);
+	wake_up_locked(&rt->probed);
+	spin_unlock_irqrestore(&rt->probed.lock, flags);
+}
+
+static void probe_begin(struct remap_target *rt, struct remap_probe *p, u64 block)
+{
+	bio_init(&p->bio, rt->data, &p->vec, 1, REQ_OP_READ | REQ_SYNC | REQ_NOMERGE);
+	p->bio.bi_iter.bi_sector = rt->data_start + block_start(rt, block);
+	p->bio.bi_end_io = probe_done;
+	__bio_add_page(&p->bio, virt_to_page(p->buf), rt->meta.super.sector_size,
+		       offset_in_page(p->buf));
+	p->busy = true;
+	submit_bio(&p->bio);
+}
+
+/* Of the probes in @mask: is one @busy, or has one that is not succeeded? */
+static bool any_probe(struct remap_target *rt, unsigned long mask, bool busy)
+{
+	unsigned int i;
+
+	for_each_set_bit(i, &mask, REMAP_PROBES) {
+		struct remap_probe *p = &rt->probe[i];
+
+		if (smp_load_acquire(&p->busy) ? busy : !busy && !p->status)
+			return true;
+	}
+	return false;
+}
+
 /*
  * Does the data device still give back anything? Asked at a few places far apart that are in
- * use and not known to be bad, so that one bad region does not answer for all of the disk.
+ * use and not known to be bad, so that one bad region does not answer for all of the disk. The
+ * first good answer is enough; places that do not answer at all are not waited for.
  */
 static bool data_answers(struct remap_target *rt)
 {
-	u32 sectors = rt->meta.super.sector_size >> SECTOR_SHIFT;
-	struct remap_round round;
-	unsigned int i, n = 0;
+	unsigned long mask = 0;
+	unsigned int i, tries;
 	u64 block;
 
-	remap_round_begin(&round);
-	for (i = 0; i < 4 * PROBES && n < PROBES; i++) {
+	for (i = 0, tries = 0; i < REMAP_PROBES && tries < 4 * REMAP_PROBES; tries++) {
+		if (smp_load_acquire(&rt->probe[i].busy)) {
+			i++;
+			continue;
+		}
 		/* the fractional parts of multiples of the golden ratio: never near each other */
-		rt->probe += 0x9e3779b9;
-		block = mul_u64_u32_shr(rt->map.blocks, rt->probe, 32);
+		rt->probe_at += 0x9e3779b9;
+		block = mul_u64_u32_shr(rt->map.blocks, rt->probe_at, 32);
 		if (map_get(rt, block) != REMAP_VALUE_NONE)
 			continue;
-		remap_round_add(&round, &rt->move[n].io, rt->data,
-				rt->data_start + block_start(rt, block), REQ_OP_READ | REQ_SYNC,
-				rt->move[n].readback, sectors << SECTOR_SHIFT);
-		n++;
+		probe_begin(rt, &rt->probe[i], block);
+		mask |= 1UL << i++;
 	}
-	remap_round_end(&round);
-	for (i = 0; i < n; i++)
-		if (!rt->move[i].io.status)
-			return true;
-	return !n;
+	wait_event_timeout(rt->probed,
+			   any_probe(rt, mask, false) || !any_probe(rt, mask, true), PROBE_LIMIT);
+	return !mask || any_probe(rt, mask, false) || any_probe(rt, mask, true);
 }
 
 /*
@@ -1436,6 +1474,13 @@ int remap_relocator_init(struct remap_target *rt)
 	INIT_DELAYED_WORK(&rt->retry, retry);
 	rt->window_start = jiffies;
 
+	init_waitqueue_head(&rt->probed);
+	for (i = 0; i < REMAP_PROBES; i++) {
+		rt->probe[i].rt = rt;
+		rt->probe[i].buf = (u8 *)__get_free_pages(GFP_KERNEL, order);
+		if (!rt->probe[i].buf)
+			return -ENOMEM;
+	}
 	for (i = 0; i < REMAP_BATCH; i++) {
 		rt->move[i].buf = (u8 *)__get_free_pages(GFP_KERNEL, order);
 		rt->move[i].readback = (u8 *)__get_free_pages(GFP_KERNEL, order);
@@ -1453,7 +1498,12 @@ void remap_relocator_exit(struct remap_target *rt)
 	if (rt->wq) {
 		cancel_delayed_work_sync(&rt->retry);
 		destroy_workqueue(rt->wq);
+		wait_event(rt->probed, !any_probe(rt, (1UL << REMAP_PROBES) - 1, true));
+		spin_lock_irq(&rt->probed.lock);
+		spin_unlock_irq(&rt->probed.lock);
 	}
+	for (i = 0; i < REMAP_PROBES; i++)
+		free_pages((unsigned long)rt->probe[i].buf, rt->buf_order);
 	for (i = 0; i < REMAP_BATCH; i++) {
 		free_pages((unsigned long)rt->move[i].buf, rt->buf_order);
 		free_pages((unsigned long)rt->move[i].readback, rt->buf_order);

@@ -67,6 +67,17 @@ struct remap_part {
 	u32 count;
 };
 
+/* A read that is to tell whether the data device answers at all. It may take its time. */
+#define REMAP_PROBES		4
+struct remap_probe {
+	struct bio bio;
+	struct bio_vec vec;
+	struct remap_target *rt;
+	u8 *buf;
+	blk_status_t status;
+	bool busy;
+};
+
 /* A message, handed to the worker by the one thread that holds message_lock. */
 struct remap_request {
 	enum {
@@ -134,7 +145,9 @@ struct remap_target {
 	bool paused;			/* a storm was met, and no reset since */
 	struct remap_part part[REMAP_BATCH];
 	unsigned int stuck;		/* bit p: part p has I/O that a device does not answer */
-	u32 probe;			/* where the data device was probed last, pseudo-random */
+	u32 probe_at;			/* where the data device was probed last, pseudo-random */
+	struct remap_probe probe[REMAP_PROBES];
+	wait_queue_head_t probed;
 	unsigned int buf_order;		/* of all buffers for blocks */
 	unsigned long window_start;	/* jiffies */
 	unsigned int window_moves;
