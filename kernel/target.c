@@ -374,6 +374,11 @@ static int check_devices(struct dm_target *ti, struct remap_target *rt)
 		ti->error = "Zoned devices are not supported";
 		return -EINVAL;
 	}
+	if (remap_table_is_writable(ti->table) &&
+	    (bdev_read_only(rt->data) || bdev_read_only(rt->spare))) {
+		ti->error = "Read-only devices need a read-only table (dmsetup create -r)";
+		return -EROFS;
+	}
 	if (areas_overlap(rt->data, rt->data_start, ti->len, rt->spare, rt->spare_start,
 			  s->spare_sectors)) {
 		ti->error = "Data and spare overlap";

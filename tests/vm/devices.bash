@@ -84,7 +84,10 @@ scsi_debug_disks() {
 
 # What scsi_debug does from now on: FILE VALUE, as in "opts 2" or "medium_error_start 4096"
 scsi_debug_set() {
-	echo "$2" >"/sys/bus/pseudo/drivers/scsi_debug/$1"
+	local file=/sys/bus/pseudo/drivers/scsi_debug/$1
+
+	[[ -e $file ]] || file=/sys/module/scsi_debug/parameters/$1
+	echo "$2" >"$file"
 }
 
 # make_loop FILE [losetup option]...: prints the node

@@ -6,6 +6,8 @@
  *   pattern verify DEV SECTOR COUNT SEED         each sector must hold what write put there
  *   pattern lost DEV SECTOR COUNT                each sector must be unreadable
  *
+ * Before all of that: --nowait, --hipri, --dsync ask for these kinds of I/O; see preadv2(2).
+ *
  * Sectors are of 512 bytes; where the device's logical sectors are larger, SECTOR and COUNT must
  * fit them. Each sector of 512 bytes is filled with its number and the seed, so that a sector
  * of another place or of an older write is told by what it says. Every sector that is not as it
@@ -20,10 +22,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include <linux/fs.h>
 
 #define SECTOR 512U
+
+static int flags;	/* RWF_* */
 
 struct stamp {
 	uint64_t sector;
@@ -44,6 +49,20 @@ static _Noreturn void die(const char *what)
 	exit(2);
 }
 
+static ssize_t do_read(int fd, void *buf, size_t size, uint64_t sector)
+{
+	struct iovec iov = { buf, size };
+
+	return preadv2(fd, &iov, 1, (off_t)(sector * SECTOR), flags);
+}
+
+static ssize_t do_write(int fd, void *buf, size_t size, uint64_t sector)
+{
+	struct iovec iov = { buf, size };
+
+	return pwritev2(fd, &iov, 1, (off_t)(sector * SECTOR), flags);
+}
+
 static bool write_all(int fd, uint8_t *buf, uint64_t sector, uint64_t count, uint64_t seed,
 		      uint64_t size)
 {
@@ -53,8 +72,7 @@ static bool write_all(int fd, uint8_t *buf, uint64_t sector, uint64_t count, uin
 		fill(buf + i * SECTOR, sector + i, seed);
 	for (uint64_t i = 0; i < count; i += size) {
 		uint64_t n = count - i < size ? count - i : size;
-		off_t at = (off_t)((sector + i) * SECTOR);
-		ssize_t r = pwrite(fd, buf + i * SECTOR, n * SECTOR, at);
+		ssize_t r = do_write(fd, buf + i * SECTOR, n * SECTOR, sector + i);
 
 		if (r == (ssize_t)(n * SECTOR))
 			continue;
@@ -85,14 +103,13 @@ static bool read_all(int fd, uint8_t *buf, uint64_t sector, uint64_t count, uint
 	bool ok = true;
 
 	/* at one stroke, if nobody objects */
-	if (!lost && pread(fd, buf, count * SECTOR, (off_t)(sector * SECTOR)) ==
-	    (ssize_t)(count * SECTOR)) {
+	if (!lost && do_read(fd, buf, count * SECTOR, sector) == (ssize_t)(count * SECTOR)) {
 		for (uint64_t i = 0; i < count; i++)
 			ok &= check(buf + i * SECTOR, sector + i, seed);
 		return ok;
 	}
 	for (uint64_t i = 0; i < count; i += step) {
-		ssize_t r = pread(fd, buf, step * SECTOR, (off_t)((sector + i) * SECTOR));
+		ssize_t r = do_read(fd, buf, step * SECTOR, sector + i);
 
 		if (r < 0 && errno != EIO && errno != ENODATA)
 			die("read");
@@ -113,14 +130,31 @@ static bool read_all(int fd, uint8_t *buf, uint64_t sector, uint64_t count, uint
 	return ok;
 }
 
+static int flag_of(const char *arg)
+{
+	if (!strcmp(arg, "--nowait"))
+		return RWF_NOWAIT;
+	if (!strcmp(arg, "--hipri"))
+		return RWF_HIPRI;
+	if (!strcmp(arg, "--dsync"))
+		return RWF_DSYNC;
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
-	bool writing = argc >= 6 && !strcmp(argv[1], "write");
-	bool lost = argc == 5 && !strcmp(argv[1], "lost");
 	uint64_t sector, count, seed, size;
+	bool writing, lost, ok;
 	int fd, step;
 	uint8_t *buf;
-	bool ok;
+
+	while (argc > 1 && flag_of(argv[1])) {
+		flags |= flag_of(argv[1]);
+		argc--;
+		argv++;
+	}
+	writing = argc >= 6 && !strcmp(argv[1], "write");
+	lost = argc == 5 && !strcmp(argv[1], "lost");
 
 	if (!writing && !lost && !(argc == 6 && !strcmp(argv[1], "verify"))) {
 		fputs("usage: pattern write|verify|lost DEV SECTOR COUNT [SEED [SIZE]]\n", stderr);

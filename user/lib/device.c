@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libudev.h>
+#include <linux/blkzoned.h>
 #include <linux/fs.h>
 #include <linux/loop.h>
 #include <stdio.h>
@@ -158,7 +159,7 @@ int remap_dev_open(const char *path, struct remap_dev *dev, struct remap_err *er
 {
 	_cleanup_close_ int fd = -1;
 	int logical = 0, ro = 0;
-	unsigned int physical = 0;
+	unsigned int physical = 0, zone = 0;
 	u64 bytes = 0;
 	struct stat sb, opened;
 
@@ -184,6 +185,7 @@ int remap_dev_open(const char *path, struct remap_dev *dev, struct remap_err *er
 	dev->logical = (u32)logical;
 	dev->physical = physical < (u32)logical ? (u32)logical : physical;
 	dev->read_only = ro;
+	dev->zoned = !ioctl(fd, BLKGETZONESZ, &zone) && zone;
 	return 0;
 }
 

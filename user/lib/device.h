@@ -24,6 +24,7 @@ struct remap_dev {
 	u32 logical;			/* bytes of a logical sector */
 	u32 physical;			/* bytes of a physical sector */
 	bool read_only;
+	bool zoned;
 };
 
 /** remap_dev_open() - learn about the block device at @path; holds nothing open */

@@ -1,0 +1,314 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# What the block layer can send and what it may know of a device: polled I/O, I/O that must not
+# wait, FUA, read-only devices, limits, integrity; disks of other kinds; errors that say nothing
+# about the medium; CPUs, names and whole devices that come and go under I/O.
+
+bats_require_minimum_version 1.5.0
+load remap
+
+setup() {
+	load_module
+}
+
+teardown() {
+	local cpu
+	for cpu in /sys/devices/system/cpu/cpu*/online; do
+		echo 1 >"$cpu" || true
+	done
+	remove_devices
+}
+
+start() { # [DISK]
+	remapctl create t --data "${1:-$DATA}" --spare "$SPARE"
+	pattern write "$T" 0 "$(blockdev --getsz "$T")" 1 2048
+}
+
+# An attribute of a device's queue: queue_of DEVICE ATTRIBUTE
+queue_of() {
+	cat "/sys/block/$(node_of "$1")/queue/$2"
+}
+
+in_flight() { # DEVICE
+	[[ $(awk '{ print $1 + $2 }' "/sys/block/$(node_of "$1")/inflight") -gt 0 ]]
+}
+
+@test "polled reads and writes, on bad, remapped and lost blocks" {
+	make_null_blk data 64 submit_queues=1 poll_queues=1
+	make_null_blk spare 4 submit_queues=1 poll_queues=1
+	start
+	[ "$(queue_of mapper/t io_poll)" = 1 ]
+	pattern --hipri verify "$T" 0 8000 1
+	bad data 4003 4003
+	pattern --hipri write "$T" 4000 8 2
+	expect relocations 1
+	pattern --hipri verify "$T" 3000 1000 1
+	pattern --hipri verify "$T" 4000 8 2
+	pattern --hipri write "$T" 4004 1 3
+	pattern --hipri verify "$T" 4004 1 3
+	bad data 6001 6001
+	run -1 pattern --hipri verify "$T" 6000 8 1
+	expect lost_sectors 1
+	pattern --hipri lost "$T" 6001 1
+	pattern --hipri write "$T" 6001 1 4
+	pattern --hipri verify "$T" 6001 1 4
+	fio --name=poll --filename="$T" --offset=4m --size=32m --io_size=4m --rw=randrw --bs=4k \
+		--direct=1 --ioengine=io_uring --hipri --iodepth=8 --verify=crc32c --minimal
+}
+
+@test "what must not wait goes at once and whole, or not at all" {
+	make_null_blk data 64
+	make_null_blk spare 4
+	start
+	remapctl remap t 4000+8
+	bad data 6001 6001
+	run -1 pattern verify "$T" 6000 8 1
+	good data 6001 6001
+	pattern --nowait verify "$T" 0 4000 1
+	pattern --nowait verify "$T" 4002 4 1		# in its slot
+	pattern --nowait write "$T" 4002 4 2
+	pattern --nowait verify "$T" 4002 4 2
+	run -1 pattern --nowait write "$T" 3996 16 3	# would have to be cut
+	[[ $output == *"temporarily unavailable"* ]]
+	pattern verify "$T" 3996 4 1
+	run -2 pattern --nowait verify "$T" 6001 1 1	# is for the worker
+	[[ $output == *"temporarily unavailable"* ]]
+	run -1 pattern --nowait write "$T" 6001 1 3
+	[[ $output == *"temporarily unavailable"* ]]
+	expect lost_sectors 1
+	bad data 7000 7000
+	pattern --nowait write "$T" 7000 8 4		# it went; that it failed is our affair
+	pattern --nowait verify "$T" 7000 8 4
+}
+
+@test "a write with FUA and a flush before it, where it fails" {
+	make_null_blk data 64 cache_size=1
+	make_null_blk spare 4 cache_size=1
+	start
+	bad data 4003 4003
+	pattern --dsync write "$T" 4000 8 2
+	pattern --dsync write "$T" 4000 8 3
+	pattern --dsync write "$T" 3000 2000 4
+	expect relocations 1
+	restart
+	pattern verify "$T" 3000 2000 4
+	pattern verify "$T" 0 3000 1
+}
+
+@test "a device set read-only takes no writes; a disk that is read-only is not started on" {
+	make_null_blk data 64
+	make_null_blk spare 4
+	start
+	blockdev --setro "$T"
+	run -1 pattern write "$T" 4000 8 2
+	pattern verify "$T" 0 131072 1
+	blockdev --setrw "$T"
+	pattern write "$T" 4000 8 2
+	remapctl stop t
+	blockdev --setro "$DATA"
+	run -1 remapctl start t --data "$DATA" --spare "$SPARE"
+	[[ $output == *"$DATA: read-only"* ]]
+	run ! dmsetup create t --table "0 131072 remap $DATA 0 $SPARE 0"
+	blockdev --setrw "$DATA"
+	remapctl start t --data "$DATA" --spare "$SPARE"
+	pattern verify "$T" 4000 8 2
+}
+
+@test "a zoned disk is refused with a reason, by the tool and by the target" {
+	make_null_blk data 64
+	make_null_blk spare 4
+	remapctl format --data "$DATA" --spare "$SPARE"
+	remove_null_blk data
+	make_null_blk data 64 zoned=1 zone_size=4
+	run -1 remapctl format --data "$DATA" --spare "$SPARE" --force
+	[[ $output == *"$DATA: zoned"* ]]
+	dmesg -C
+	run ! dmsetup create t --table "0 131072 remap $DATA 0 $SPARE 0"
+	dmesg | grep -q "remap: Zoned devices are not supported"
+}
+
+@test "limits are those of both devices: sectors of 512 bytes and of 4096, short requests" {
+	local limit
+	make_null_blk data 64 max_sectors=256
+	make_null_blk spare 4 blocksize=4096 max_sectors=64
+	start
+	[ "$(queue_of mapper/t logical_block_size)" = 4096 ]
+	limit=$(queue_of spare max_hw_sectors_kb)
+	((limit < $(queue_of data max_hw_sectors_kb)))
+	[ "$(queue_of mapper/t max_hw_sectors_kb)" = "$limit" ]
+	bad data 4000 4000
+	pattern write "$T" 3200 2048 2
+	expect relocations 1
+	pattern verify "$T" 3200 2048 2
+	pattern verify "$T" 0 3200 1
+}
+
+@test "a disk with protection information: not claimed, not harmed" {
+	local disk
+	disk=$(make_scsi_debug 8 dif=1 dix=1 sector_size=512)
+	[[ $(<"/sys/block/${disk##*/}/integrity/format") == T10-DIF* ]]
+	make_null_blk spare 4
+	start "$disk"
+	run cat "/sys/block/$(node_of mapper/t)/integrity/format"
+	[[ $status -ne 0 || $output == none ]]
+	remapctl remap t 4000+8
+	pattern write "$T" 3996 16 2
+	pattern verify "$T" 3996 16 2
+	pattern verify "$T" 0 3996 1
+}
+
+@test "a disk of 512-byte sectors in physical sectors of 4096, with sense data" {
+	local disk
+	disk=$(make_scsi_debug 8 sector_size=512 physblk_exp=3)
+	make_null_blk spare 4
+	start "$disk"
+	expect block_size 4096
+	[ "$(queue_of mapper/t physical_block_size)" = 4096 ]
+	[ "$(queue_of mapper/t logical_block_size)" = 512 ]
+	scsi_debug_set medium_error_start 4803
+	scsi_debug_set medium_error_count 2
+	scsi_debug_set opts 2
+	run -1 pattern verify "$T" 4000 2048 1
+	expect lost_sectors 2
+	expect relocations 1
+	pattern lost "$T" 4803 2
+	pattern verify "$T" 4800 3 1
+	pattern verify "$T" 4805 3 1
+	pattern write "$T" 4804 1 2
+	pattern verify "$T" 4804 1 2
+	pattern lost "$T" 4803 1
+	pattern write "$T" 4799 7 3
+	pattern verify "$T" 4799 7 3
+	expect lost_sectors 0
+	pattern verify "$T" 0 4799 1
+	pattern verify "$T" 4806 4000 1
+}
+
+@test "a disk that is write-protected, or taken offline: errors, and nothing is remapped" {
+	local disk
+	disk=$(make_scsi_debug 8 sector_size=512)
+	make_null_blk spare 4
+	start "$disk"
+	remapctl remap t 0+8
+	scsi_debug_set wp 1
+	run -1 pattern write "$T" 4000 800 2
+	pattern write "$T" 0 8 2
+	scsi_debug_set wp 0
+	expect relocations 1
+	echo offline >"/sys/block/${disk##*/}/device/state"
+	run -1 pattern write "$T" 4000 8 2
+	run -1 pattern verify "$T" 4000 8 1
+	pattern verify "$T" 0 8 2
+	echo running >"/sys/block/${disk##*/}/device/state"
+	expect relocations 1
+	expect lost_sectors 0
+	expect state paused	# for SCSI, offline is an I/O error; the probe tells
+	remapctl reset t
+	pattern verify "$T" 8 16376 1
+	pattern write "$T" 4000 800 3
+	pattern verify "$T" 4000 800 3
+}
+
+# Only bad blocks are moved, and only once no write is on its way to them: one that is held back
+# by the disk (a dm-delay, until it is suspended) holds back the move.
+@test "a block does not move while a write is on its way to it" {
+	local writer mover trace=/sys/kernel/tracing
+	make_null_blk data 64
+	make_null_blk spare 4
+	dmsetup create under --table "0 131072 linear $DATA 0"
+	start /dev/mapper/under
+	dmsetup load under --table "0 131072 delay $DATA 0 0 $DATA 0 60000"
+	dmsetup suspend under
+	dmsetup resume under
+	echo >"$trace/trace"
+	echo 1 >"$trace/events/remap/remap_relocate_end/enable"
+	pattern write "$T" 4000 8 2 3>&- &
+	writer=$!
+	wait_for 30 in_flight mapper/t
+	remapctl remap t 4000+8 3>&- &
+	mover=$!
+	# it has moved, or has been put off
+	wait_for 60 grep -q remap_relocate_end: "$trace/trace"
+	echo 0 >"$trace/events/remap/remap_relocate_end/enable"
+	dmsetup load under --table "0 131072 linear $DATA 0"
+	dmsetup suspend under
+	dmsetup resume under
+	wait "$writer"
+	wait "$mover" || remapctl remap t 4000+8
+	expect slots_used 1
+	pattern verify "$T" 4000 8 2
+	pattern verify "$T" 0 4000 1
+}
+
+@test "CPUs that leave and come back under I/O and moves: every write is accounted for" {
+	local writer i
+	[[ -w /sys/devices/system/cpu/cpu1/online ]] || skip "no CPU that can leave"
+	make_null_blk data 64 irqmode=2 completion_nsec=200000
+	make_null_blk spare 4
+	start
+	fio --name=w --filename="$T" --rw=randwrite --bs=4k --direct=1 --ioengine=libaio \
+		--iodepth=16 --size=64m --io_size=4g >/dev/null 2>&1 3>&- &
+	writer=$!
+	wait_for 30 in_flight mapper/t
+	for i in 1 2 3 4; do
+		echo 0 >/sys/devices/system/cpu/cpu1/online
+		remapctl remap t "$((i * 16000))+64"
+		echo 1 >/sys/devices/system/cpu/cpu1/online
+		remapctl unmap t "$((i * 16000))+32"
+	done
+	kill "$writer"
+	wait "$writer" || true
+	expect slots_used 16
+	expect stuck 0
+	expect state active
+}
+
+@test "a device is renamed under I/O and goes on by its new name" {
+	local writer
+	make_null_blk data 64
+	make_null_blk spare 4
+	start
+	# which opens its file again now and then
+	fio --name=w --filename="/dev/$(node_of mapper/t)" --rw=randwrite --bs=4k --direct=1 \
+		--ioengine=libaio --iodepth=4 --offset=32m --size=32m --io_size=4g >/dev/null 2>&1 3>&- &
+	writer=$!
+	wait_for 30 in_flight mapper/t
+	dmsetup rename t other
+	kill -0 "$writer"
+	bad data 4003 4003
+	pattern write /dev/mapper/other 4000 8 2
+	[[ $(remapctl status other --json | jq '.[0].relocations') == 1 ]]
+	run -1 remapctl status t
+	dmsetup rename other t
+	kill "$writer"
+	wait "$writer" || true
+	pattern verify "$T" 4000 8 2
+}
+
+@test "both devices vanish under I/O: errors, an end, and nothing is concluded" {
+	local writer
+	make_null_blk data 64
+	make_null_blk spare 4
+	start
+	remapctl remap t 0+800 60000+800
+	fio --name=rw --filename="$T" --rw=randrw --bs=4k --direct=1 --ioengine=libaio \
+		--iodepth=16 --size=64m --io_size=4g --continue_on_error=none >/dev/null 2>&1 3>&- &
+	writer=$!
+	wait_for 30 in_flight mapper/t
+	remove_null_blk spare
+	remove_null_blk data
+	run ! wait "$writer"
+	run -1 pattern verify "$T" 0 8 1
+	run -1 pattern write "$T" 8000 8 2
+	wait_for 30 state_is failed
+	expect lost_sectors 0
+	expect slots_used 200
+	run -1 remapctl reset t
+	run -1 remapctl remap t 8000
+	remapctl stop t
+}
+
+state_is() {
+	[[ $(field state) == "$1" ]]
+}
