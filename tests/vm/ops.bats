@@ -271,7 +271,8 @@ in_flight() { # DEVICE
 	start
 	# which opens its file again now and then
 	fio --name=w --filename="/dev/$(node_of mapper/t)" --rw=randwrite --bs=4k --direct=1 \
-		--ioengine=libaio --iodepth=4 --offset=32m --size=32m --io_size=4g >/dev/null 2>&1 3>&- &
+		--ioengine=libaio --iodepth=4 --offset=32m --size=32m --io_size=4g \
+		>/dev/null 2>&1 3>&- &
 	writer=$!
 	wait_for 30 in_flight mapper/t
 	dmsetup rename t other
