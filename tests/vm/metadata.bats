@@ -112,6 +112,15 @@ overwrite() { # OFFSET BYTES SOURCE
 	check_all
 }
 
+@test "a reader written from docs/format.md alone finds the same as dump" {
+	dd if="$SPARE" of=/tmp/image bs=1M iflag=direct status=none
+	remapctl dump --spare /tmp/image --json >/tmp/ours
+	python3 "$BATS_TEST_DIRNAME/reader.py" /tmp/image >/tmp/theirs
+	[ "$(jq '.entries | length' /tmp/theirs)" -ge 514 ]
+	diff <(jq -S --argjson keys "$(jq -c keys_unsorted /tmp/theirs)" \
+		'with_entries(select(.key | IN($keys[])))' /tmp/ours) <(jq -S . /tmp/theirs)
+}
+
 @test "all five destroyed: start refuses, and the disk is untouched" {
 	local z
 

@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""reader.py SPARE: what is on a spare, as JSON. Knows docs/format.md and nothing of our code."""
+
+import json
+import struct
+import sys
+
+MAGIC = b"dm-remap\x89\r\n\x1a\nv1\0"
+BLOCK = 4096
+ENTRIES = 254
+
+TABLE = []
+for byte in range(256):
+    for _ in range(8):
+        byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+    TABLE.append(byte)
+
+
+def crc32c(data, crc=0xFFFFFFFF):
+    for byte in data:
+        crc = crc >> 8 ^ TABLE[(crc ^ byte) & 0xFF]
+    return crc
+
+
+def text(data):
+    return data.split(b"\0")[0].decode()
+
+
+def super_of(block, sector):
+    """The superblock that was read at a sector, or None."""
+    if block[:16] != MAGIC:
+        return None
+    crc, version = struct.unpack_from("<II", block, 16)
+    if crc32c(block[:16] + bytes(4) + block[20:]) != crc or version != 1:
+        return None
+    s = {}
+    s["generation"], s["uuid"], s["label"] = struct.unpack_from("<Q16s32s", block, 24)
+    s["label"] = text(s["label"])
+    s["block_size"], s["sector_size"] = struct.unpack_from("<II", block, 80)
+    s["data_sectors"], s["spare_sectors"], s["zone_sectors"] = struct.unpack_from("<QQQ", block, 88)
+    s["zone_start"] = struct.unpack_from("<5Q", block, 112)
+    s["slots"], s["tables"], s["tables_used"] = struct.unpack_from("<III", block, 152)
+    s["compat"], s["ro_compat"], s["incompat"], s["created"] = struct.unpack_from("<4Q", block, 168)
+    for i, name in enumerate(("data_wwn", "data_serial", "data_partuuid", "data_fsuuid")):
+        s[name] = text(block[200 + 128 * i:328 + 128 * i])
+    places = [start + 8 * (s["generation"] & 1) for start in s["zone_start"]]
+    return s if s["incompat"] == 0 and sector in places else None
+
+
+def table_of(block, s, index, letter):
+    """Generation and entries of a table block, or None."""
+    magic, crc, found, _, generation = struct.unpack_from("<4sIIIQ", block, 0)
+    if magic != b"RMBT" or found != index or generation == 0 or generation & 1 != letter:
+        return None
+    if crc32c(block[:4] + bytes(4) + block[8:], crc32c(s["uuid"])) != crc:
+        return None
+    entries = []
+    for e in range(ENTRIES):
+        low, high, state, _, lost, seq = struct.unpack_from("<IHBBII", block, 32 + 16 * e)
+        if state > 2 or (state and ENTRIES * index + e >= s["slots"]):
+            return None
+        entries.append((low | high << 32, state, lost, seq))
+    return generation, entries
+
+
+def slot_sector(s, slot):
+    per_slot = s["block_size"] // 512
+    for i in range(4):
+        start = s["zone_start"][i] + s["zone_sectors"]
+        count = (s["zone_start"][i + 1] - start) // per_slot
+        if slot < count:
+            return start + slot * per_slot
+        slot -= count
+    return None
+
+
+def later(a, b):
+    return 0 < (a - b) % 2 ** 32 < 2 ** 31
+
+
+def main(path):
+    with open(path, "rb") as spare:
+        data = spare.read()
+    supers = []
+    for at in range(0, len(data) - BLOCK + 1, 65536):
+        for start in (at, at + BLOCK):
+            s = super_of(data[start:start + BLOCK], start // 512)
+            if s:
+                supers.append(s)
+    votes = {}
+    for s in supers:
+        votes[s["uuid"]] = votes.get(s["uuid"], 0) + 1
+    uuid = max(votes, key=lambda u: (votes[u], max(s["created"] for s in supers if s["uuid"] == u)))
+    s = max((s for s in supers if s["uuid"] == uuid), key=lambda s: s["generation"])
+
+    slots, newest = {}, {}
+    lost_tables = 0
+    for index in range(s["tables_used"]):
+        copies = []
+        for start in s["zone_start"]:
+            for letter in (0, 1):
+                at = start * 512 + BLOCK * (2 + 2 * index + letter)
+                found = table_of(data[at:at + BLOCK], s, index, letter)
+                if found:
+                    copies.append(found)
+        if not copies:
+            lost_tables += 1
+            continue
+        top = max(generation for generation, _ in copies)
+        bodies = [entries for generation, entries in copies if generation == top]
+        entries = max(bodies, key=bodies.count)
+        for e, (block, state, lost, seq) in enumerate(entries):
+            slot = ENTRIES * index + e
+            if not state:
+                continue
+            slots[slot] = (block, state, lost, seq)
+            if state == 1 and (block not in newest or later(seq, slots[newest[block]][3])):
+                newest[block] = slot
+
+    per_block, unit = s["block_size"] // 512, s["sector_size"] // 512
+    out = []
+    for slot, (block, state, lost, seq) in sorted(slots.items()):
+        entry = {"slot": slot, "slot_sector": slot_sector(s, slot), "state": "bad", "lost": [],
+                 "seq": seq}
+        if state == 1:
+            first = block * per_block
+            entry["state"] = "mapped" if newest[block] == slot else "superseded"
+            entry["sector"] = first
+            entry["count"] = min(per_block, s["data_sectors"] - first)
+            entry["lost"] = [first + unit * i for i in range(32) if lost >> i & 1]
+        out.append(entry)
+    hexed = s["uuid"].hex()
+    json.dump({
+        "uuid": "-".join((hexed[:8], hexed[8:12], hexed[12:16], hexed[16:20], hexed[20:])),
+        "label": s["label"], "version": 1, "generation": s["generation"],
+        "block_size": s["block_size"], "sector_size": s["sector_size"],
+        "data_sectors": s["data_sectors"], "spare_sectors": s["spare_sectors"],
+        "zone_sectors": s["zone_sectors"],
+        "zones": [{"index": i, "sector": at} for i, at in enumerate(s["zone_start"])],
+        "tables": s["tables"], "tables_used": s["tables_used"], "slots_total": s["slots"],
+        "data_wwn": s["data_wwn"], "data_serial": s["data_serial"],
+        "data_partuuid": s["data_partuuid"], "data_fsuuid": s["data_fsuuid"],
+        "lost_tables": lost_tables, "entries": out,
+    }, sys.stdout)
+
+
+main(sys.argv[1])
