@@ -7,15 +7,15 @@
 bats_require_minimum_version 1.5.0
 
 setup() {
-	cd "$BATS_TEST_DIRNAME/../.."
+	cd "$BATS_TEST_DIRNAME/../.." || return
 	remapctl=build/bin/remapctl
 	image=$BATS_TEST_TMPDIR/spare
 	truncate -s 1M "$image"
 	python3 - docs/format.md "$image" <<-'PY'
 		import re, sys
 		with open(sys.argv[1]) as page, open(sys.argv[2], "r+b") as image:
-		    lines = re.findall(r"^    ([0-9a-f]{8})  ((?:[0-9a-f]{2} {1,2}){8,16})", page.read(),
-		                       re.MULTILINE)
+		    lines = re.findall(r"(?m)^    ([0-9a-f]{8})  ((?:[0-9a-f]{2} {1,2}){8,16})",
+		                       page.read())
 		    assert len(lines) >= 20, len(lines)
 		    for at, line in lines:
 		        image.seek(int(at, 16))
