@@ -98,8 +98,8 @@ json() { # FILTER COMMAND...: jq -e FILTER on the output
 	[[ -z $stderr && $output == *format*start*create*stop*status*scan* ]]
 	run --separate-stderr -0 remapctl --version
 	[[ -z $stderr && $output == "remapctl "[0-9]* ]]
-	for command in format start create stop status list remap unmap verify repair dump scan \
-		reset; do
+	for command in format start create stop status list remap unmap import verify repair dump \
+		scan reset; do
 		run --separate-stderr -0 remapctl $command --help
 		[[ -z $stderr && $output == "Usage: remapctl $command"*--json* ]]
 	done
@@ -113,8 +113,8 @@ json() { # FILTER COMMAND...: jq -e FILTER on the output
 }
 
 @test "an unknown option of each command is wrong usage" {
-	for command in format start create stop status list remap unmap verify repair dump scan \
-		reset; do
+	for command in format start create stop status list remap unmap import verify repair dump \
+		scan reset; do
 		run --separate-stderr -2 remapctl $command --frobnicate
 		[[ -z $output && $stderr == "remapctl: --frobnicate: unknown option"* ]]
 		[[ $(wc -l <<<"$stderr") == 1 ]]

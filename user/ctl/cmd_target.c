@@ -15,8 +15,7 @@
 #define DEV_MAPPER	"/dev/mapper/"
 #define MAX_PARAMS	1024
 
-/* A device may also be called by its path. */
-static const char *name_of(const char *arg)
+const char *device_name(const char *arg)
 {
 	return strncmp(arg, DEV_MAPPER, strlen(DEV_MAPPER)) ? arg : arg + strlen(DEV_MAPPER);
 }
@@ -283,7 +282,7 @@ static int prepare(const struct args *a, const char *name, struct remap_dev *dat
 /* @result: what format has to say, or NULL; then what was started, as well */
 static int start(const struct args *a, struct json_object **result)
 {
-	const char *name = name_of(a->pos[0]);
+	const char *name = device_name(a->pos[0]);
 	char words[256], params[MAX_PARAMS], uuid[REMAP_UUID_STR], dm_uuid[REMAP_DM_UUID_LEN];
 	bool spare_size = false, refresh = false;
 	struct remap_dev data, spare;
@@ -358,13 +357,13 @@ int cmd_create(const struct args *a)
 	unsigned int n;
 
 	/* what start would stumble over should not cost the spare its contents */
-	if (!check_name(a, name_of(a->pos[0])) ||
+	if (!check_name(a, device_name(a->pos[0])) ||
 	    !take_options(a, words, sizeof(words), &n, &spare_size))
 		return EXIT_USAGE;
 	if (spare_size)
 		return usage_error(a, "--option spare_size: not with create, which formats the "
 				   "spare as large as it is");
-	if (remap_dm_ready(&err) || check_free_name(name_of(a->pos[0]), &err))
+	if (remap_dm_ready(&err) || check_free_name(device_name(a->pos[0]), &err))
 		return problem_err(&err);
 	status = format_spare(a, &o);
 	if (status == EXIT_GOOD)
@@ -409,7 +408,7 @@ int cmd_stop(const struct args *a)
 	struct remap_target t;
 	struct remap_err err;
 
-	if (remap_dm_get(name_of(a->pos[0]), &t, &err) || remap_dm_remove(&t, &err))
+	if (remap_dm_get(device_name(a->pos[0]), &t, &err) || remap_dm_remove(&t, &err))
 		return problem_err(&err);
 	if (t.state == REMAP_ACTIVE)
 		note_file_system(&t);
@@ -487,7 +486,7 @@ int cmd_status(const struct args *a)
 	struct remap_err err;
 	size_t n = 1;
 
-	if (a->positions ? remap_dm_get(name_of(a->pos[0]), &one, &err) :
+	if (a->positions ? remap_dm_get(device_name(a->pos[0]), &one, &err) :
 			   remap_dm_list(&list, &n, warning_err, &err))
 		return problem_err(&err);
 	for (size_t i = 0; i < n; i++)
@@ -563,7 +562,7 @@ int cmd_list(const struct args *a)
 	struct remap_err err;
 	int r;
 
-	if (remap_dm_get(name_of(a->pos[0]), &t, &err))
+	if (remap_dm_get(device_name(a->pos[0]), &t, &err))
 		return problem_err(&err);
 	l.unit = lost_unit(&t);
 	r = remap_dm_each_remap(t.name, 0, add_block, &l, &err);
@@ -679,7 +678,7 @@ static int move(const struct args *a, bool back)
 	status = parse_ranges(a, range);
 	if (status != EXIT_GOOD)
 		return status;
-	if (remap_dm_get(name_of(a->pos[0]), &t, &err))
+	if (remap_dm_get(device_name(a->pos[0]), &t, &err))
 		return problem_err(&err);
 	for (unsigned int i = 0; i < n; i++)
 		if (range[i].sector >= t.sectors || range[i].count > t.sectors - range[i].sector)
@@ -761,7 +760,7 @@ int cmd_verify(const struct args *a)
 		return EXIT_USAGE;
 	if (a->spare)
 		return verify_spare(a);
-	if (remap_dm_get(name_of(a->pos[0]), &t, &err))
+	if (remap_dm_get(device_name(a->pos[0]), &t, &err))
 		return problem_err(&err);
 	return verify_target(a, t.name, "remapctl repair rewrites them");
 }
@@ -775,7 +774,7 @@ int cmd_repair(const struct args *a)
 		return EXIT_USAGE;
 	if (a->spare)
 		return repair_spare(a);
-	if (remap_dm_get(name_of(a->pos[0]), &t, &err) ||
+	if (remap_dm_get(device_name(a->pos[0]), &t, &err) ||
 	    remap_dm_message(t.name, NULL, &err, "repair"))
 		return problem_err(&err);
 	return verify_target(a, t.name, "they do not take writes: see the kernel log");
@@ -787,9 +786,9 @@ int cmd_reset(const struct args *a)
 	struct remap_target t;
 	struct remap_err err;
 
-	if (remap_dm_get(name_of(a->pos[0]), &t, &err) ||
+	if (remap_dm_get(device_name(a->pos[0]), &t, &err) ||
 	    remap_dm_message(t.name, NULL, &err, "reset") ||
-	    remap_dm_get(name_of(a->pos[0]), &t, &err))
+	    remap_dm_get(device_name(a->pos[0]), &t, &err))
 		return problem_err(&err);
 	put_str(o, "name", t.name);
 	put_str(o, "state", remap_state_name(t.state));

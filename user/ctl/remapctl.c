@@ -26,9 +26,14 @@ enum {
 	OPT_SEARCH	= 1 << 6,
 	OPT_JSON	= 1 << 7,
 	OPT_NEW_IDENTITY = 1 << 8,
+	OPT_BADBLOCKS	= 1 << 9,
+	OPT_DDRESCUE	= 1 << 10,
+	OPT_LIST_BLOCK	= 1 << 11,
+	OPT_DRY_RUN	= 1 << 12,
 };
 
-#define KEY_NEW_IDENTITY	256	/* has no letter: it is not for every day */
+/* Options without a letter: those that are not for every day. */
+enum { KEY_NEW_IDENTITY = 256, KEY_BADBLOCKS, KEY_DDRESCUE, KEY_LIST_BLOCK };
 
 static const struct {
 	unsigned int bit;
@@ -53,6 +58,14 @@ static const struct {
 		"The disk given by --data is the one that the spare was formatted for, though "
 		"another adapter or enclosure calls it otherwise: record what it is called "
 		"now", 0 } },
+	{ OPT_BADBLOCKS, { "badblocks", KEY_BADBLOCKS, "FILE", 0,
+		"A list of badblocks(8); - is standard input", 0 } },
+	{ OPT_LIST_BLOCK, { "list-block-size", KEY_LIST_BLOCK, "BYTES", 0,
+		"Of the blocks in that list: what badblocks was given with -b (default: "
+		"1024)", 0 } },
+	{ OPT_DDRESCUE, { "ddrescue", KEY_DDRESCUE, "MAPFILE", 0,
+		"A mapfile of GNU ddrescue, of which the bad sectors (-) are taken", 0 } },
+	{ OPT_DRY_RUN, { "dry-run", 'n', NULL, 0, "Only say what would be done", 0 } },
 	{ OPT_JSON, { "json", 'j', NULL, 0, "Print JSON", 0 } },
 };
 
@@ -85,6 +98,10 @@ static const struct command {
 	  "Move the blocks that these sectors (of 512 bytes) touch to the spare." },
 	{ "unmap", cmd_unmap, 0, 0, 2, ANY, "NAME SECTOR[+COUNT]...",
 	  "Move the blocks that these sectors (of 512 bytes) touch back to the disk." },
+	{ "import", cmd_import,
+	  OPT_BADBLOCKS | OPT_DDRESCUE | OPT_LIST_BLOCK | OPT_DRY_RUN, 0, 1, 1,
+	  "NAME --badblocks FILE\nNAME --ddrescue MAPFILE",
+	  "Move the blocks that another program has found to be bad to the spare." },
 	{ "verify", cmd_verify, OPT_SPARE | OPT_SEARCH, 0, 0, 1, "NAME\n--spare DEV",
 	  "Check the five replicas of the metadata." },
 	{ "repair", cmd_repair, OPT_SPARE | OPT_SEARCH, 0, 0, 1, "NAME\n--spare DEV",
@@ -148,6 +165,18 @@ static void take_value(struct parse *p, unsigned int bit, const char *value)
 		break;
 	case OPT_NEW_IDENTITY:
 		a->new_identity = true;
+		break;
+	case OPT_BADBLOCKS:
+		a->badblocks = value;
+		break;
+	case OPT_DDRESCUE:
+		a->ddrescue = value;
+		break;
+	case OPT_LIST_BLOCK:
+		a->list_block = value;
+		break;
+	case OPT_DRY_RUN:
+		a->dry_run = true;
 		break;
 	case OPT_JSON:
 		a->json = true;

@@ -33,6 +33,10 @@ struct args {
 	bool force;
 	bool search;
 	bool new_identity;
+	const char *badblocks;		/* import: files */
+	const char *ddrescue;
+	const char *list_block;
+	bool dry_run;
 	bool json;
 	char **pos;			/* NAME, then SECTOR[+COUNT]... */
 	unsigned int positions;
@@ -48,6 +52,12 @@ int repair_spare(const struct args *a);
 /* cmd_target.c: what works on an active device */
 command_fn cmd_start, cmd_create, cmd_stop, cmd_status, cmd_list, cmd_remap, cmd_unmap, cmd_verify,
 	   cmd_repair, cmd_reset;
+
+/* cmd_import.c */
+command_fn cmd_import;
+
+/** device_name() - a device may also be called by its path, /dev/mapper/NAME */
+const char *device_name(const char *arg);
 
 /** format_spare() - check all, then format. @result: what was made, for output */
 int format_spare(const struct args *a, struct json_object **result);
