@@ -48,6 +48,7 @@ unit_src := $(wildcard tests/unit/test_*.c)
 unit_support := $(filter-out $(unit_src),$(wildcard tests/unit/*.c))
 unit_programs := $(unit_src:tests/unit/%.c=build/unit/%)
 unit_obj := $(patsubst %.c,build/unit/obj/%.o,$(lib_src) $(unit_support))
+fuzzers := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 vm_programs := $(patsubst tests/vm/%.c,build/tests/%,$(wildcard tests/vm/*.c))
 man_pages := $(wildcard man/*.8 user/*/*.8)
 module_src := $(wildcard kernel/*.[ch]) kernel/Kbuild
@@ -55,8 +56,8 @@ module := build/$(KVER)/dm-remap.ko
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all module tools programs setup check unit check-vm check-debug torture \
-	mutants demo bench lint install uninstall clean help print-flags print-kdir FORCE
+.PHONY: all module tools programs fuzzers setup check unit check-vm check-debug torture \
+	fuzz mutants demo bench lint install uninstall clean help print-flags print-kdir FORCE
 
 all: module tools ## build the module for KVER and the user tools
 module: $(module) ## build only the module for KVER
@@ -107,18 +108,27 @@ build/unit/test_%: build/unit/obj/tests/unit/test_%.o $(unit_obj) build/sources
 	$(call quiet,LD,$@)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $(filter %.o,$^) $(PKG_LIBS) \
 		$(shell pkg-config --libs cmocka)
 
+# libFuzzer is clang's, so all that it is to see into is built by clang.
+build/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h $(lib_src) $(wildcard kernel/*.h user/lib/*.h) \
+		Makefile
+	$(call quiet,FUZZER,$<)mkdir -p $(@D) && clang -g -O1 $(CPPFLAGS) $(PKG_CFLAGS) \
+		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $< \
+		$(lib_src) $(PKG_LIBS)
+
 # What a program needs beyond libc: PROGRAM_libs.
 torture_libs := -luring -ldevmapper
 
 build/tests/%: tests/vm/%.c Makefile
 	$(call quiet,CC,$<)mkdir -p $(@D) && $(COMPILE) -o $@ $< -pthread $($*_libs)
 
+fuzzers: $(fuzzers)
+
 setup: ## install what building and testing need, as root
 	$(Q)tools/setup
 
 check: ## everything: build for each kernel series, unit tests, VM suites (KERNELS= SUITES=)
 	$(Q)tools/setup
-	+$(Q)tools/check unit host vm
+	+$(Q)tools/check unit fuzz host vm
 
 unit: ## unit tests, with sanitizers, on this machine
 	+$(Q)tools/check unit
@@ -132,6 +142,9 @@ check-debug: ## VM suites on kernels that watch themselves (DEBUG="kasan kcsan" 
 
 torture: ## random I/O and faults for long, in a VM (SECONDS= SEED= PROFILE= OPS= KERNELS=)
 	+$(Q)FOR='$(SECONDS)' SEED='$(SEED)' PROFILE='$(PROFILE)' OPS='$(OPS)' tools/torture
+
+fuzz: ## hostile metadata and lists, for each fuzzer (SECONDS=, 60 if not told)
+	+$(Q)FOR='$(or $(SECONDS),60)' tools/check fuzz
 
 mutants: ## broken copies of the module, each to be caught by a test (MUTANTS="name..." KERNELS=)
 	+$(Q)tools/mutants $(MUTANTS)

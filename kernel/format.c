@@ -177,10 +177,10 @@ static void put_str(u8 *to, const char *from, size_t size)
 	memcpy(to, from, n);
 }
 
+/* Of a string from disk, what is behind its end is nothing. */
 static void get_str(char *to, const u8 *from, size_t size)
 {
-	memcpy(to, from, size - 1);
-	to[size - 1] = 0;
+	put_str((u8 *)to, (const char *)from, size);
 }
 
 void remap_super_encode(void *block, const struct remap_super *s, const struct remap_layout *l)

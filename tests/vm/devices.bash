@@ -7,9 +7,9 @@
 
 readonly NULLB=/sys/kernel/config/nullb
 
-# Wait until COMMAND succeeds: wait_for SECONDS COMMAND [ARG]...
+# Wait until COMMAND succeeds: wait_for SECONDS COMMAND [ARG]..., longer on kernels that are slow
 wait_for() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * ${DM_REMAP_SLOW:-1}))
 
 	shift
 	until "$@"; do

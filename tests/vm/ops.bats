@@ -242,15 +242,16 @@ in_flight() { # DEVICE
 }
 
 @test "CPUs that leave and come back under I/O and moves: every write is accounted for" {
-	local writer i
+	local writer before i
 	[[ -w /sys/devices/system/cpu/cpu1/online ]] || skip "no CPU that can leave"
 	make_null_blk data 64 irqmode=2 completion_nsec=200000
 	make_null_blk spare 4
 	start
+	before=$(requests mapper/t)
 	fio --name=w --filename="$T" --rw=randwrite --bs=4k --direct=1 --ioengine=libaio \
 		--iodepth=16 --size=64m --io_size=4g >/dev/null 2>&1 3>&- &
 	writer=$!
-	wait_for 30 in_flight mapper/t
+	wait_for 30 busier mapper/t "$before"
 	for i in 1 2 3 4; do
 		echo 0 >/sys/devices/system/cpu/cpu1/online
 		remapctl remap t "$((i * 16000))+64"
@@ -269,12 +270,13 @@ in_flight() { # DEVICE
 	make_null_blk data 64
 	make_null_blk spare 4
 	start
+	before=$(requests mapper/t)
 	# which opens its file again now and then
 	fio --name=w --filename="/dev/$(node_of mapper/t)" --rw=randwrite --bs=4k --direct=1 \
 		--ioengine=libaio --iodepth=4 --offset=32m --size=32m --io_size=4g \
 		>/dev/null 2>&1 3>&- &
 	writer=$!
-	wait_for 30 in_flight mapper/t
+	wait_for 30 busier mapper/t "$before"
 	dmsetup rename t other
 	kill -0 "$writer"
 	bad data 4003 4003
@@ -293,10 +295,11 @@ in_flight() { # DEVICE
 	make_null_blk spare 4
 	start
 	remapctl remap t 0+800 60000+800
+	before=$(requests mapper/t)
 	fio --name=rw --filename="$T" --rw=randrw --bs=4k --direct=1 --ioengine=libaio \
 		--iodepth=16 --size=64m --io_size=4g --continue_on_error=none >/dev/null 2>&1 3>&- &
 	writer=$!
-	wait_for 30 in_flight mapper/t
+	wait_for 30 busier mapper/t "$before"
 	remove_null_blk spare
 	remove_null_blk data
 	run ! wait "$writer"

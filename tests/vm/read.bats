@@ -290,10 +290,11 @@ test_stuck() {
 
 @test "a device is removed by force, and suspended without flush, while writes and moves go on" {
 	start
+	before=$(requests mapper/t)
 	fio --name=w --filename="$T" --rw=randwrite --bs=4k --direct=1 --ioengine=libaio \
 		--iodepth=16 --size=32m --io_size=4g >/dev/null 2>&1 3>&- &
 	writer=$!
-	wait_for 30 in_flight_dm
+	wait_for 30 busier mapper/t "$before"
 	for i in 1 2 3 4 5; do
 		remapctl remap t "$((i * 8000))+800"
 		dmsetup suspend --noflush --nolockfs t

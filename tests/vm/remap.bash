@@ -60,6 +60,15 @@ stat_of() { # DEVICE
 	echo "/sys/block/$(node_of "$1")/stat"
 }
 
+# Has a device had more requests than so many? For loads that run in the background.
+busier() { # DEVICE THAN
+	(($(requests "$1") > $2))
+}
+
+requests() { # DEVICE
+	awk '{ print $1 + $5 }' "$(stat_of "$1")"
+}
+
 partition() { # DEVICE NUMBER
 	local node
 	node=$(node_of "$1")
