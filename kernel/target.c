@@ -374,9 +374,9 @@ static int check_devices(struct dm_target *ti, struct remap_target *rt)
 		ti->error = "Zoned devices are not supported";
 		return -EINVAL;
 	}
-	if (remap_table_is_writable(ti->table) &&
-	    (bdev_read_only(rt->data) || bdev_read_only(rt->spare))) {
-		ti->error = "Read-only devices need a read-only table (dmsetup create -r)";
+	/* a read-only spare is another matter: all that is in its place goes on */
+	if (remap_table_is_writable(ti->table) && bdev_read_only(rt->data)) {
+		ti->error = "Data device is read-only, the table is not (dmsetup create -r)";
 		return -EROFS;
 	}
 	if (areas_overlap(rt->data, rt->data_start, ti->len, rt->spare, rt->spare_start,

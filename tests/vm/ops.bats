@@ -96,7 +96,7 @@ in_flight() { # DEVICE
 	pattern verify "$T" 0 3000 1
 }
 
-@test "a device set read-only takes no writes; a disk that is read-only is not started on" {
+@test "a device set read-only takes no writes" {
 	make_null_blk data 64
 	make_null_blk spare 4
 	start
@@ -105,14 +105,38 @@ in_flight() { # DEVICE
 	pattern verify "$T" 0 131072 1
 	blockdev --setrw "$T"
 	pattern write "$T" 4000 8 2
+}
+
+@test "a disk or a spare that has become read-only is still read" {
+	make_null_blk data 64
+	make_null_blk spare 4
+	start
+	remapctl remap t 4000+8
 	remapctl stop t
 	blockdev --setro "$DATA"
-	run -1 remapctl start t --data "$DATA" --spare "$SPARE"
-	[[ $output == *"$DATA: read-only"* ]]
+	run -0 remapctl start t --data "$DATA" --spare "$SPARE"
+	[[ $output == *"warning: $DATA is read-only, so t is, too"* ]]
+	expect state readonly
+	pattern verify "$T" 0 131072 1
+	run -1 pattern write "$T" 8000 8 2
+	run ! dmsetup message t 0 remap 8000 8
+	remapctl stop t
 	run ! dmsetup create t --table "0 131072 remap $DATA 0 $SPARE 0"
 	blockdev --setrw "$DATA"
+
+	blockdev --setro "$SPARE"
+	run -0 remapctl start t --data "$DATA" --spare "$SPARE"
+	[[ $output == *"warning: $SPARE is read-only"* ]]
+	expect state readonly
+	pattern verify "$T" 0 131072 1
+	pattern write "$T" 8000 8 2		# in its place
+	run -1 pattern write "$T" 4000 8 2	# in its slot
+	remapctl stop t
+	blockdev --setrw "$SPARE"
 	remapctl start t --data "$DATA" --spare "$SPARE"
-	pattern verify "$T" 4000 8 2
+	expect state active
+	pattern verify "$T" 0 8000 1
+	pattern verify "$T" 8000 8 2
 }
 
 @test "a zoned disk is refused with a reason, by the tool and by the target" {

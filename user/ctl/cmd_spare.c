@@ -35,24 +35,21 @@ int open_store(const struct remap_dev *dev, bool write, struct remap_store *st,
 	return r;
 }
 
-static int check_usable(const struct remap_dev *dev, struct remap_err *err)
+static int check_conventional(const struct remap_dev *dev, struct remap_err *err)
 {
-	if (dev->read_only)
-		return remap_fail(err, -EROFS, "%s: read-only (blockdev --setrw changes that, if "
-				  "the device permits)", dev->path);
-	if (dev->zoned)
-		return remap_fail(err, -EOPNOTSUPP, "%s: zoned, its sectors cannot be written one "
-				  "by one (take a conventional disk)", dev->path);
-	return 0;
+	if (!dev->zoned)
+		return 0;
+	return remap_fail(err, -EOPNOTSUPP, "%s: zoned, its sectors cannot be written one by one "
+			  "(take a conventional disk)", dev->path);
 }
 
 int check_pair(const struct remap_dev *data, const struct remap_dev *spare, bool force,
 	       struct remap_err *err)
 {
-	int r = check_usable(data, err);
+	int r = check_conventional(data, err);
 
 	if (!r)
-		r = check_usable(spare, err);
+		r = check_conventional(spare, err);
 	if (r)
 		return r;
 	switch (remap_dev_relation(data, spare)) {
@@ -219,6 +216,10 @@ int format_spare(const struct args *a, struct json_object **result)
 	if (remap_dev_open(a->data, &data, &err) || remap_dev_open(a->spare, &spare, &err) ||
 	    check_pair(&data, &spare, a->force, &err))
 		return problem_err(&err);
+	if (data.read_only || spare.read_only)
+		return problem("%s: read-only (blockdev --setrw changes that, if the device "
+			       "permits)",
+			       data.read_only ? data.path : spare.path);
 	if (!s.block_size)
 		s.block_size = default_block_size(&data);
 	s.sector_size = data.logical > spare.logical ? data.logical : spare.logical;

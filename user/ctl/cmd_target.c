@@ -298,7 +298,14 @@ static int start(const struct args *a, struct json_object **result)
 		return problem_err(&err);
 	if (!*result)	/* or format has said so */
 		warn_same_disk(&data, &spare);
-	if (a->force && wipe_foreign(&spare, &sp, &err))
+	if (data.read_only)
+		warning("%s is read-only, so %s is, too", data.path, name);
+	else if (spare.read_only)
+		warning("%s is read-only: nothing can be moved, and what is on it not be written",
+			spare.path);
+	/* what cannot be noted now can be the next time */
+	refresh = refresh && !spare.read_only;
+	if (a->force && !spare.read_only && wipe_foreign(&spare, &sp, &err))
 		return problem_err(&err);
 	if (refresh && refresh_identity(&spare, &sp, &id, &err))
 		return problem_err(&err);
@@ -317,7 +324,7 @@ static int start(const struct args *a, struct json_object **result)
 		snprintf(params + at, sizeof(params) - (size_t)at, " %u%s", n, words);
 	remap_uuid_str(sp.super.uuid, uuid);
 	snprintf(dm_uuid, sizeof(dm_uuid), REMAP_DM_UUID_PREFIX "%s", uuid);
-	if (remap_dm_create(name, dm_uuid, sp.super.data_sectors, params, &err))
+	if (remap_dm_create(name, dm_uuid, sp.super.data_sectors, params, data.read_only, &err))
 		return problem_err(&err);
 
 	if (!*result)

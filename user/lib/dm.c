@@ -485,7 +485,7 @@ int remap_dm_find_spare(dev_t spare, struct remap_target *t, struct remap_err *e
 /* ---- create, remove ---- */
 
 int remap_dm_create(const char *name, const char *uuid, u64 sectors, const char *params,
-		    struct remap_err *err)
+		    bool read_only, struct remap_err *err)
 {
 	_cleanup_task_ struct dm_task *task = task_new(DM_DEVICE_CREATE, name, err);
 	uint32_t cookie = 0;
@@ -493,7 +493,7 @@ int remap_dm_create(const char *name, const char *uuid, u64 sectors, const char 
 
 	if (!task)
 		return -EIO;
-	if (!dm_task_set_uuid(task, uuid) ||
+	if (!dm_task_set_uuid(task, uuid) || (read_only && !dm_task_set_ro(task)) ||
 	    !dm_task_add_target(task, 0, sectors, REMAP_TARGET_NAME, params) ||
 	    !dm_task_set_add_node(task, DM_ADD_NODE_ON_CREATE) ||
 	    !dm_task_set_cookie(task, &cookie, 0))

@@ -80,7 +80,7 @@ int remap_dm_find_spare(dev_t spare, struct remap_target *t, struct remap_err *e
  * Waits for udev. Where the kernel refuses, its log has the reason, and @err repeats it.
  */
 int remap_dm_create(const char *name, const char *uuid, u64 sectors, const char *params,
-		    struct remap_err *err);
+		    bool read_only, struct remap_err *err);
 
 /** remap_dm_remove() - waits a moment for programs that only look. -EBUSY while it is in use */
 int remap_dm_remove(const struct remap_target *t, struct remap_err *err);
