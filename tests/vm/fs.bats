@@ -66,13 +66,13 @@ fio_verify() { # ARGS...
 	transfers 3>&- &
 	writer=$!
 	for i in 1 2 3 4 5 6; do
-		wait_for 120 committed $((i * 15))
+		wait_for 120 committed $((i * 6))
 		extents /mnt/t/db | spoil 112 $((i * 16))
 	done
-	wait_for 120 committed 110
+	wait_for 120 committed 45
 	touch /tmp/enough
 	wait "$writer"
-	(($(field relocations) > 12))
+	(($(field relocations) > 6))
 	expect state active
 	# what is under a bad sector now is only in memory: all of it is written once more
 	sql "UPDATE account SET v = randomblob(2000)"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Every block size and logical sector size, and disks that do not end at a block's end: a write
+# Block sizes and logical sector sizes, and disks that do not end at a block's end: a write
 # over a bad sector at the very start, in the middle and at the very end is kept, with all that is
 # beside it, also over a restart.
 
@@ -56,10 +56,10 @@ check_size() { # BLOCK_SIZE SECTORS UNIT
 	dmsetup remove cut
 }
 
-@test "logical sectors of 512 bytes, all block sizes, sizes that are no multiple of them" {
+@test "logical sectors of 512 bytes, block sizes from end to end, sizes that are no multiple of them" {
 	make_null_blk data 16
 	make_null_blk spare 4
-	for block in 512 1024 2048 4096 8192 16384; do
+	for block in 512 1024 4096 16384; do
 		check_size "$block" 20001 1
 	done
 }
