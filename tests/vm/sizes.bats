@@ -56,7 +56,7 @@ check_size() { # BLOCK_SIZE SECTORS UNIT
 	dmsetup remove cut
 }
 
-@test "logical sectors of 512 bytes, block sizes from end to end, sizes that are no multiple of them" {
+@test "logical sectors of 512 bytes, small and large blocks, sizes that are no multiple of them" {
 	make_null_blk data 16
 	make_null_blk spare 4
 	for block in 512 1024 4096 16384; do
