@@ -30,10 +30,6 @@ queue_of() {
 	cat "/sys/block/$(node_of "$1")/queue/$2"
 }
 
-in_flight() { # DEVICE
-	[[ $(awk '{ print $1 + $2 }' "/sys/block/$(node_of "$1")/inflight") -gt 0 ]]
-}
-
 @test "polled reads and writes, on bad, remapped and lost blocks" {
 	make_null_blk data 64 submit_queues=1 poll_queues=1
 	make_null_blk spare 4 submit_queues=1 poll_queues=1
@@ -335,8 +331,4 @@ in_flight() { # DEVICE
 	run -1 remapctl reset t
 	run -1 remapctl remap t 8000
 	remapctl stop t
-}
-
-state_is() {
-	[[ $(field state) == "$1" ]]
 }

@@ -28,11 +28,6 @@ start() {
 	pattern write "$T" 0 131072 1 2048
 }
 
-# Requests that a device has in flight, or has completed.
-in_flight() { # DEVICE
-	[[ $(awk '{ print $1 + $2 }' "/sys/block/$(node_of "$1")/inflight") -gt 0 ]]
-}
-
 reads_of() { # DEVICE
 	awk '{ print $1 }' "$(stat_of "$1")"
 }
@@ -214,10 +209,6 @@ reads_of() { # DEVICE
 	pattern write "$T" 8000 800 2
 	pattern verify "$T" 8000 800 2
 	pattern verify "$T" 0 4000 1
-}
-
-state_is() {
-	[[ $(field state) == "$1" ]]
 }
 
 not() {

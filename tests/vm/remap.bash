@@ -60,6 +60,15 @@ stat_of() { # DEVICE
 	echo "/sys/block/$(node_of "$1")/stat"
 }
 
+# Has a device requests on their way?
+in_flight() { # DEVICE
+	[[ $(awk '{ print $1 + $2 }' "/sys/block/$(node_of "$1")/inflight") -gt 0 ]]
+}
+
+state_is() { # STATE
+	[[ $(field state) == "$1" ]]
+}
+
 # Has a device had more requests than so many? For loads that run in the background.
 busier() { # DEVICE THAN
 	(($(requests "$1") > $2))

@@ -47,8 +47,8 @@ static const struct {
 		"block size of the data device if that is larger)", 0 } },
 	{ OPT_LABEL, { "label", 'L', "LABEL", 0, "Name to know the spare by, up to 31 bytes", 0 } },
 	{ OPT_OPTION, { "option", 'o', "KEY=VALUE", 0,
-		"Option for the kernel: verify=0|1, burst=N, window=SECONDS, force=0|1, "
-		"spare_size=SECTORS; may be given several times", 0 } },
+		"Option for the kernel: verify=0|1, on_read_error=relocate|pass, burst=N, "
+		"window=SECONDS, force=0|1, spare_size=SECTORS; may be given several times", 0 } },
 	{ OPT_FORCE, { "force", 'f', NULL, 0, "Go on where something was found on the "
 	"device", 0 } },
 	{ OPT_SEARCH, { "search", 'S', NULL, 0,
