@@ -29,7 +29,7 @@
 #define REMAP_MID_LEAVES	(1U << REMAP_MID_SHIFT)
 #define REMAP_ROOT_SHIFT	(REMAP_LEAF_SHIFT + REMAP_MID_SHIFT)
 
-#define REMAP_MAP_RESERVE	64	/* nodes of each kind set aside, see remap_map_prepare() */
+#define REMAP_MAP_RESERVE	512	/* nodes of each kind set aside, see remap_map_prepare() */
 
 struct remap_map_leaf {
 	u64 hot[REMAP_LEAF_BLOCKS / 64];	/* bit n: block n has a value */

@@ -27,7 +27,7 @@
 #define REMAP_SUPER_INDEX	(~0U)	/* stands for the superblock among table block numbers */
 
 /* What is kept ready: a batch, each block of it with some bad luck. */
-#define SLOTS_AHEAD		(2 * REMAP_MAP_RESERVE)
+#define SLOTS_AHEAD		REMAP_MAP_RESERVE
 
 /* ---- memory ---- */
 

@@ -382,7 +382,6 @@ static void read_sectors(struct remap_target *rt, struct remap_move *mv, u32 wan
 /* Step 2: the content of each block of the batch, as it has to be from now on. */
 static void read_contents(struct remap_target *rt)
 {
-	u32 need[REMAP_BATCH];
 	struct remap_round round;
 	struct remap_move *mv;
 	unsigned int i;
@@ -392,14 +391,14 @@ static void read_contents(struct remap_target *rt)
 		u32 all;
 
 		mv = &rt->move[i];
-		need[i] = 0;
+		mv->need = 0;
 		if (mv->phase != REMAP_MOVE_WRITE)
 			continue;
 		all = remap_lost_mask(&rt->meta.super, mv->sectors);
 		mv->lost = mv->old_lost;
-		need[i] = all & ~mv->lost & ~overlaid(rt, mv);
+		mv->need = all & ~mv->lost & ~overlaid(rt, mv);
 		memset(mv->buf, 0, mv->sectors << SECTOR_SHIFT);
-		if (need[i]) {
+		if (mv->need) {
 			struct block_device *bdev;
 			sector_t sector;
 
@@ -412,8 +411,8 @@ static void read_contents(struct remap_target *rt)
 
 	for (i = 0; i < rt->moves; i++) {
 		mv = &rt->move[i];
-		if (need[i] && mv->io.status)
-			read_sectors(rt, mv, need[i]);
+		if (mv->need && mv->io.status)
+			read_sectors(rt, mv, mv->need);
 		if (mv->phase == REMAP_MOVE_WRITE)
 			overlay(rt, mv);
 	}
@@ -774,7 +773,6 @@ static void settle_moves(struct remap_target *rt)
 /* Steps 3 to 6 for blocks that go back to the data device: written, read back, entry freed. */
 static void settle_unmoves(struct remap_target *rt)
 {
-	struct remap_entry before[REMAP_BATCH];
 	struct remap_round round;
 	struct remap_move *mv;
 	struct remap_move *end = rt->move + rt->moves;
@@ -796,7 +794,7 @@ static void settle_unmoves(struct remap_target *rt)
 			fail(mv, mv->io.status ?: BLK_STS_IOERR);
 			continue;
 		}
-		remap_meta_get(&rt->meta, mv->old, &before[mv - rt->move]);
+		remap_meta_get(&rt->meta, mv->old, &mv->before);
 		drop_slot(rt, mv->old, mv->old_is_bad);
 	}
 	commit(rt, false);
@@ -807,7 +805,7 @@ static void settle_unmoves(struct remap_target *rt)
 		if (mv->phase == REMAP_MOVE_DONE) {
 			WARN_ON_ONCE(remap_map_clear(&rt->map, mv->block));
 		} else if (mv->phase == REMAP_MOVE_WRITTEN) {
-			remap_meta_set(&rt->meta, mv->old, &before[mv - rt->move]);
+			remap_meta_set(&rt->meta, mv->old, &mv->before);
 			fail(mv, BLK_STS_IOERR);
 			unmark(rt, mv, true);
 		} else {
@@ -916,7 +914,7 @@ static unsigned int move_batch(struct remap_target *rt)
 		rt->moves = 0;
 		return 0;
 	}
-	while (remap_map_prepare(&rt->map, REMAP_BATCH))
+	while (remap_map_prepare(&rt->map, rt->batch))
 		msleep(100);
 	for (mv = rt->move; mv < end; mv++) {
 		trace_remap_relocate_begin(rt->dev, rt->ti->begin + block_start(rt, mv->block),
@@ -1024,7 +1022,7 @@ static u64 choose_parts(struct remap_target *rt, struct bio *bio, u64 block, u64
 	for (*parts = 0; block <= last && !rb->error; block++) {
 		struct remap_part *p = &rt->part[*parts];
 
-		if (*parts + rt->moves == REMAP_BATCH)
+		if (*parts + rt->moves == rt->batch)
 			break;
 		if (move_find(rt, block)) {
 			rb->moving = true;	/* for another bio; what this writes goes along */
@@ -1051,8 +1049,7 @@ static u8 *part_buf(struct remap_target *rt, const struct remap_part *p)
 }
 
 /* Try parts again, where they are now. The buffers that batches read back into are free now. */
-static void try_parts(struct remap_target *rt, struct bio *bio, unsigned int parts,
-		      blk_status_t *status)
+static void try_parts(struct remap_target *rt, struct bio *bio, unsigned int parts)
 {
 	bool write = op_is_write(bio_op(bio));
 	/* FUA, for it costs little here and saves us the accounts of what is to be flushed */
@@ -1075,7 +1072,7 @@ static void try_parts(struct remap_target *rt, struct bio *bio, unsigned int par
 	}
 	remap_round_end(&round);
 	for (i = 0; i < parts; i++)
-		status[i] = rt->move[i].io.status;
+		rt->part[i].status = rt->move[i].io.status;
 }
 
 /* A part did not read as a whole: take it sector by sector. Return: the first error */
@@ -1084,7 +1081,7 @@ static blk_status_t try_sectors(struct remap_target *rt, const struct remap_part
 	u32 i, step = rt->meta.super.sector_size >> SECTOR_SHIFT, n = p->count / step;
 	struct remap_round round;
 
-	BUILD_BUG_ON(REMAP_BATCH < REMAP_MAX_BLOCK >> SECTOR_SHIFT);
+	BUILD_BUG_ON(REMAP_BATCH_BYTES / REMAP_MAX_BLOCK < REMAP_MAX_BLOCK >> SECTOR_SHIFT);
 	remap_round_begin(&round);
 	for (i = 0; i < n; i++) {
 		struct block_device *bdev;
@@ -1109,23 +1106,22 @@ static u64 try_again(struct remap_target *rt, struct bio *bio, u64 block, u64 la
 {
 	bool write = op_is_write(bio_op(bio));
 	struct remap_bio *rb = remap_bio(bio);
-	blk_status_t status[REMAP_BATCH];
 	unsigned int i, parts;
 
 	block = choose_parts(rt, bio, block, last, &parts);
-	try_parts(rt, bio, parts, status);
+	try_parts(rt, bio, parts);
 	for (i = 0; i < parts && !rb->error; i++) {
 		struct remap_part *p = &rt->part[i];
 
-		if (!write && remap_error_is_medium(status[i]))
-			status[i] = try_sectors(rt, p);
-		if (!write && !status[i])
+		if (!write && remap_error_is_medium(p->status))
+			p->status = try_sectors(rt, p);
+		if (!write && !p->status)
 			copy_bio(rt, bio, block_start(rt, p->block) + p->within, p->count,
 				 part_buf(rt, p), true);
-		if (!status[i])
+		if (!p->status)
 			continue;
-		if (!remap_error_is_medium(status[i]) || last_try || is_frozen(p->value))
-			rb->error = status[i];
+		if (!remap_error_is_medium(p->status) || last_try || is_frozen(p->value))
+			rb->error = p->status;
 		else
 			move_for(rt, bio, p->block, p->value,
 				 write ? REMAP_CAUSE_WRITE : REMAP_CAUSE_READ);
@@ -1213,7 +1209,7 @@ static void handle_failed(struct remap_target *rt, struct bio_list *list)
 				block = zero_again(rt, bio, block, last, &run);
 			else
 				block = try_again(rt, bio, block, last, false);
-			if (rt->moves == REMAP_BATCH)
+			if (rt->moves == rt->batch)
 				move_batch(rt);
 			cond_resched();
 		}
@@ -1285,7 +1281,7 @@ static void handle_move(struct remap_target *rt, struct remap_request *req)
 			     rt->state == REMAP_FAILED ? -EIO : -EBUSY;
 		return;
 	}
-	while (req->first <= req->last && rt->moves < REMAP_BATCH) {
+	while (req->first <= req->last && rt->moves < rt->batch) {
 		u64 block = req->first;
 
 		if (unmap) {
@@ -1321,7 +1317,7 @@ static void handle_move(struct remap_target *rt, struct remap_request *req)
 static void handle_list(struct remap_target *rt, struct remap_request *req)
 {
 	req->lines = 0;
-	while (req->first <= req->last && req->lines < REMAP_BATCH) {
+	while (req->first <= req->last && req->lines < REMAP_LIST_LINES) {
 		u32 value, slot;
 		u64 block = map_next(rt, req->first, req->last, &value);
 
@@ -1466,6 +1462,8 @@ int remap_relocator_init(struct remap_target *rt)
 	unsigned int i, order = get_order(rt->meta.super.block_size);
 
 	rt->buf_order = order;
+	rt->batch = min_t(unsigned int, REMAP_BATCH,
+			  REMAP_BATCH_BYTES / rt->meta.super.block_size);
 	spin_lock_init(&rt->lock);
 	bio_list_init(&rt->failed);
 	bio_list_init(&rt->waiting);
@@ -1481,7 +1479,7 @@ int remap_relocator_init(struct remap_target *rt)
 		if (!rt->probe[i].buf)
 			return -ENOMEM;
 	}
-	for (i = 0; i < REMAP_BATCH; i++) {
+	for (i = 0; i < rt->batch; i++) {
 		rt->move[i].buf = (u8 *)__get_free_pages(GFP_KERNEL, order);
 		rt->move[i].readback = (u8 *)__get_free_pages(GFP_KERNEL, order);
 		if (!rt->move[i].buf || !rt->move[i].readback)
@@ -1504,7 +1502,7 @@ void remap_relocator_exit(struct remap_target *rt)
 	}
 	for (i = 0; i < REMAP_PROBES; i++)
 		free_pages((unsigned long)rt->probe[i].buf, rt->buf_order);
-	for (i = 0; i < REMAP_BATCH; i++) {
+	for (i = 0; i < rt->batch; i++) {
 		free_pages((unsigned long)rt->move[i].buf, rt->buf_order);
 		free_pages((unsigned long)rt->move[i].readback, rt->buf_order);
 	}

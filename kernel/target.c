@@ -529,7 +529,7 @@ static int remap_preresume(struct dm_target *ti)
 	remap_map_destroy(&rt->map);
 	r = remap_map_init(&rt->map, remap_data_blocks(&rt->meta.super));
 	if (!r)
-		r = remap_map_prepare(&rt->map, REMAP_BATCH);
+		r = remap_map_prepare(&rt->map, rt->batch);
 	if (!r)
 		r = remap_meta_load(&rt->meta, &rt->map, rt->force);
 	memalloc_noio_restore(noio);

@@ -16,7 +16,14 @@
 #include "meta.h"
 #include "remap/abi.h"
 
-#define REMAP_BATCH		(REMAP_MAP_RESERVE / 2)	/* blocks relocated together */
+/*
+ * Blocks relocated together, at most: what a bio of 1 MiB has in blocks of 4 KiB, so that a bad
+ * region costs one round of commits and not one for each few blocks of it. Of larger blocks it is
+ * fewer, for each has two buffers set aside.
+ */
+#define REMAP_BATCH		(REMAP_MAP_RESERVE / 2)
+#define REMAP_BATCH_BYTES	(1U << 20)
+#define REMAP_LIST_LINES	32	/* of the answer to a message, taken at once */
 #define REMAP_SLOT_TRIES	8	/* bad slots in a row before the spare itself is blamed */
 
 /*
@@ -41,6 +48,8 @@ struct remap_move {
 	u32 slot;			/* where it goes: likewise */
 	u32 old_lost;			/* logical sectors, as in an entry */
 	u32 lost;
+	u32 need;			/* logical sectors that are to be read from there */
+	struct remap_entry before;	/* the old slot's, while it is given up */
 	enum remap_cause cause;
 	enum {
 		REMAP_MOVE_WRITE,	/* to be written to its new place */
@@ -65,6 +74,7 @@ struct remap_part {
 	u32 value;			/* of the block, in the map */
 	u32 within;			/* sectors, from the start of the block */
 	u32 count;
+	blk_status_t status;		/* of that */
 };
 
 /* A read that is to tell whether the data device answers at all. It may take its time. */
@@ -96,7 +106,7 @@ struct remap_request {
 		u64 block;
 		u32 slot;
 		u32 lost;
-	} line[REMAP_BATCH];		/* result */
+	} line[REMAP_LIST_LINES];		/* result */
 	unsigned int lines;
 	int error;			/* result */
 	struct completion done;
@@ -135,7 +145,8 @@ struct remap_target {
 	struct remap_meta meta;
 	struct bio_list now;		/* failed bios that are being looked at */
 	struct remap_move move[REMAP_BATCH];
-	unsigned int moves;
+	unsigned int batch;		/* of these may be used */
+	unsigned int moves;		/* of these are */
 	struct {
 		u32 slot;
 		bool bad;
