@@ -4,8 +4,9 @@
  *
  * The picture of the spare is in include/remap/format.h. What this file decides:
  *
- *  - where the zones and the slots are (remap_layout_compute), from the size of the spare and
- *    the block size alone, so that a spare of which one zone is left still tells everything;
+ *  - where the zones and the slots are (remap_layout_of), from the size of the spare, the sizes
+ *    that it had before it grew, and the block size alone, so that a spare of which one zone is
+ *    left still tells everything;
  *  - whether 4096 bytes are what they should be. All that is read from a disk is taken to be
  *    hostile: a checksum proves that nobody scribbled, not that nobody lies;
  *  - which of several superblocks counts.
@@ -46,76 +47,166 @@ static bool block_size_ok(u32 block_size)
 	       block_size <= REMAP_MAX_BLOCK;
 }
 
-/* The slots of a layout with zones of @units times 64 KiB; 0 where the zones do not fit. */
-static u32 layout_try(struct remap_layout *l, u64 spare_sectors, u32 block_sectors, u64 units)
+/*
+ * Lay out @b, whose first_table is set already, in @sectors from @from on, with zones of @units
+ * times 64 KiB. Return: its slots; 0 where the zones do not fit.
+ */
+static u32 band_try(struct remap_band *b, u64 from, u64 sectors, u32 block_sectors, u64 units)
 {
 	u64 zone = units * ZONE_ALIGN_SECTORS;
 	u64 room = (zone / MD_SECTORS - 2) / 2 * REMAP_ENTRIES;
-	u64 slots = 0;
+	u64 before = (u64)b->first_table * REMAP_ENTRIES, slots = 0;
 	unsigned int i;
 
-	if (zone > spare_sectors)
+	if (zone > sectors || before >= REMAP_MAX_SLOTS)
 		return 0;
-	if (room > REMAP_MAX_SLOTS)
-		room = REMAP_MAX_SLOTS;
+	if (room > REMAP_MAX_SLOTS - before)
+		room = REMAP_MAX_SLOTS - before;
 	for (i = 0; i < REMAP_ZONES; i++) {
-		u64 start = (spare_sectors - zone) / 4 * i + (spare_sectors - zone) % 4 * i / 4;
+		u64 start = (sectors - zone) / 4 * i + (sectors - zone) % 4 * i / 4;
 
-		l->zone_start[i] = start & ~(u64)(ZONE_ALIGN_SECTORS - 1);
-		if (i && l->zone_start[i] < l->zone_start[i - 1] + zone)
+		b->zone_start[i] = from + (start & ~(u64)(ZONE_ALIGN_SECTORS - 1));
+		if (i && b->zone_start[i] < b->zone_start[i - 1] + zone)
 			return 0;
 	}
 	for (i = 0; i < REMAP_ZONES - 1; i++) {
-		u64 gap = l->zone_start[i + 1] - l->zone_start[i] - zone;
+		u64 gap = b->zone_start[i + 1] - b->zone_start[i] - zone;
 
 		/* gaps are multiples of 64 KiB, so no block straddles a zone */
 		slots += gap >> __ffs64(block_sectors);
 		if (slots > room)
 			slots = room;
-		l->gap_slots[i] = (u32)slots;
+		b->gap_slots[i] = (u32)(before + slots);
 	}
-	l->zone_sectors = zone;
-	l->block_sectors = block_sectors;
-	l->slots = (u32)slots;
-	l->tables = (l->slots + REMAP_ENTRIES - 1) / REMAP_ENTRIES;
-	return l->slots;
+	b->zone_sectors = zone;
+	b->tables = (u32)((slots + REMAP_ENTRIES - 1) / REMAP_ENTRIES);
+	return (u32)slots;
 }
 
-int remap_layout_compute(struct remap_layout *l, u64 spare_sectors, u32 block_size)
+/* Return: the slots of the band, or 0 where there is no room for any */
+static u32 band_compute(struct remap_band *b, u64 from, u64 sectors, u32 block_sectors,
+			u32 first_table)
 {
-	u32 bs = block_size >> 9;
-	struct remap_layout best;
+	struct remap_band best;
 	u64 lo = 1, hi;
-
-	if (!block_size_ok(block_size))
-		return -EINVAL;
-	/* no device is near 2^60 sectors; keeps the sums below from wrapping */
-	if (spare_sectors >> 60)
-		return -EINVAL;
+	u32 slots;
 
 	/*
 	 * Larger zones leave fewer slots and describe more. Find the smallest zone that describes
 	 * all the slots it leaves; the one below it may still have more slots in all.
 	 */
-	hi = div_u64(spare_sectors, REMAP_ZONES * ZONE_ALIGN_SECTORS);
+	hi = div_u64(sectors, REMAP_ZONES * ZONE_ALIGN_SECTORS);
 	if (!hi)
-		return -ENOSPC;
+		return 0;
 	while (lo < hi) {
 		u64 mid = lo + (hi - lo) / 2;
 		u64 zone = mid * ZONE_ALIGN_SECTORS;
 		u64 room = (zone / MD_SECTORS - 2) / 2 * REMAP_ENTRIES;
 
 		if (room >= REMAP_MAX_SLOTS ||
-		    room >= (spare_sectors - REMAP_ZONES * zone) >> __ffs64(bs))
+		    room >= (sectors - REMAP_ZONES * zone) >> __ffs64(block_sectors))
 			hi = mid;
 		else
 			lo = mid + 1;
 	}
-	if (!layout_try(l, spare_sectors, bs, lo))
-		l->slots = 0;
-	if (lo > 1 && layout_try(&best, spare_sectors, bs, lo - 1) > l->slots)
-		*l = best;
-	return l->slots ? 0 : -ENOSPC;
+	b->first_table = first_table;
+	slots = band_try(b, from, sectors, block_sectors, lo);
+	best.first_table = first_table;
+	if (lo > 1) {
+		u32 more = band_try(&best, from, sectors, block_sectors, lo - 1);
+
+		if (more > slots) {
+			*b = best;
+			slots = more;
+		}
+	}
+	return slots;
+}
+
+/* Band @n of a spare, its table blocks numbered from @first_table on. Return: as above */
+static u32 band_of(struct remap_band *b, const struct remap_super *s, unsigned int n,
+		   u32 first_table)
+{
+	u64 from = n ? s->grown_from[n - 1] : 0;
+	u64 to = n < s->grown ? s->grown_from[n] : s->spare_sectors;
+
+	/* no device is near 2^60 sectors; keeps sums from wrapping */
+	if (from >> 60 || to >> 60)
+		return 0;
+	from = (from + ZONE_ALIGN_SECTORS - 1) & ~(u64)(ZONE_ALIGN_SECTORS - 1);
+	return to > from ? band_compute(b, from, to - from, s->block_size >> 9, first_table) : 0;
+}
+
+int remap_layout_compute(struct remap_layout *l, u64 spare_sectors, u32 block_size)
+{
+	u32 slots;
+
+	if (!block_size_ok(block_size) || spare_sectors >> 60)
+		return -EINVAL;
+	slots = band_compute(&l->band[0], 0, spare_sectors, block_size >> 9, 0);
+	if (!slots)
+		return -ENOSPC;
+	l->block_sectors = block_size >> 9;
+	l->bands = 1;
+	l->slots = slots;
+	l->tables = l->band[0].tables;
+	return 0;
+}
+
+int remap_layout_extend(struct remap_layout *l, const struct remap_super *s)
+{
+	struct remap_band *b = &l->band[l->bands];
+	u32 slots;
+
+	if (l->bands > s->grown || s->grown > REMAP_MAX_GROWN)
+		return -EINVAL;
+	slots = band_of(b, s, l->bands, l->tables);
+	if (!slots)
+		return -ENOSPC;
+	l->bands++;
+	WRITE_ONCE(l->slots, l->slots + slots);
+	WRITE_ONCE(l->tables, l->tables + b->tables);
+	return 0;
+}
+
+void remap_layout_retract(struct remap_layout *l)
+{
+	const struct remap_band *b = &l->band[l->bands - 1];
+
+	WRITE_ONCE(l->slots, l->slots - (b->gap_slots[REMAP_ZONES - 2] -
+					 b->first_table * REMAP_ENTRIES));
+	WRITE_ONCE(l->tables, l->tables - b->tables);
+	l->bands--;
+}
+
+int remap_layout_of(struct remap_layout *l, const struct remap_super *s)
+{
+	int r = remap_layout_compute(l, remap_first_sectors(s), s->block_size);
+
+	while (!r && l->bands <= s->grown)
+		r = remap_layout_extend(l, s);
+	return r;
+}
+
+int remap_super_grow(struct remap_super *s, u64 sectors)
+{
+	u64 from = s->spare_sectors, incompat = s->incompat;
+	struct remap_band b;
+
+	if (sectors <= from)
+		return -ENOSPC;
+	if (s->grown == REMAP_MAX_GROWN)
+		return -E2BIG;
+	s->grown_from[s->grown++] = from;
+	s->spare_sectors = sectors;
+	s->incompat |= REMAP_INCOMPAT_GROWN;
+	/* where its slots are numbered from matters to none but the largest of spares */
+	if (band_of(&b, s, s->grown, 0))
+		return 0;
+	s->grown_from[--s->grown] = 0;
+	s->spare_sectors = from;
+	s->incompat = incompat;
+	return -ENOSPC;
 }
 
 u64 remap_layout_min_sectors(u32 block_size, u32 slots)
@@ -138,18 +229,20 @@ u64 remap_layout_min_sectors(u32 block_size, u32 slots)
 unsigned int remap_super_places(u64 spare_sectors, u64 sector[REMAP_SUPER_PLACES])
 {
 	unsigned int n = 0, i, j;
-	struct remap_layout l;
+	struct remap_band b;
 	u32 bs;
 
 	sector[n++] = 0;
 	for (bs = REMAP_MIN_BLOCK; bs <= REMAP_MAX_BLOCK; bs *= 2) {
-		if (remap_layout_compute(&l, spare_sectors, bs))
+		if (spare_sectors >> 60 || !band_compute(&b, 0, spare_sectors, bs >> 9, 0))
 			continue;
 		for (i = 1; i < REMAP_ZONES; i++) {
-			for (j = 0; j < n && sector[j] != l.zone_start[i]; j++)
+			u64 start = b.zone_start[i];
+
+			for (j = 0; j < n && sector[j] != start; j++)
 				;
 			if (j == n)
-				sector[n++] = l.zone_start[i];
+				sector[n++] = start;
 		}
 	}
 	return n;
@@ -198,9 +291,12 @@ void remap_super_encode(void *block, const struct remap_super *s, const struct r
 	d->sector_size = cpu_to_le32(s->sector_size);
 	d->data_sectors = cpu_to_le64(s->data_sectors);
 	d->spare_sectors = cpu_to_le64(s->spare_sectors);
-	d->zone_sectors = cpu_to_le64(l->zone_sectors);
+	d->zone_sectors = cpu_to_le64(l->band[0].zone_sectors);
 	for (i = 0; i < REMAP_ZONES; i++)
-		d->zone_start[i] = cpu_to_le64(l->zone_start[i]);
+		d->zone_start[i] = cpu_to_le64(l->band[0].zone_start[i]);
+	d->grown = cpu_to_le32(s->grown);
+	for (i = 0; i < REMAP_MAX_GROWN; i++)
+		d->grown_from[i] = cpu_to_le64(s->grown_from[i]);
 	d->slots = cpu_to_le32(l->slots);
 	d->tables = cpu_to_le32(l->tables);
 	d->tables_used = cpu_to_le32(s->tables_used);
@@ -215,11 +311,43 @@ void remap_super_encode(void *block, const struct remap_super *s, const struct r
 	d->crc = cpu_to_le32(block_crc(~0U, block, offsetof(struct remap_disk_super, crc)));
 }
 
-static bool super_fields_ok(const struct remap_disk_super *d, const struct remap_super *s,
-			    struct remap_layout *l)
+/*
+ * Compute the layout again, band by band (all at once is more than a kernel's stack should hold),
+ * and compare. A place for it is that of its generation in a zone of the first band.
+ */
+static enum remap_check layout_ok(const struct remap_disk_super *d, const struct remap_super *s,
+				  u64 sector)
 {
-	unsigned int i;
+	bool placed = sector == REMAP_ANYWHERE;
+	u32 slots = 0, tables = 0;
+	unsigned int n, i;
 
+	for (n = 0; n <= s->grown; n++) {
+		struct remap_band b;
+		u32 more = band_of(&b, s, n, tables);
+
+		if (!more)
+			return REMAP_BAD_FIELD;
+		slots += more;
+		tables += b.tables;
+		if (n)
+			continue;
+		if (le64_to_cpu(d->zone_sectors) != b.zone_sectors)
+			return REMAP_BAD_FIELD;
+		for (i = 0; i < REMAP_ZONES; i++) {
+			if (le64_to_cpu(d->zone_start[i]) != b.zone_start[i])
+				return REMAP_BAD_FIELD;
+			placed |= sector == b.zone_start[i] + (s->generation & 1) * MD_SECTORS;
+		}
+	}
+	if (le32_to_cpu(d->slots) != slots || le32_to_cpu(d->tables) != tables ||
+	    s->tables_used > tables)
+		return REMAP_BAD_FIELD;
+	return placed ? REMAP_VALID : REMAP_MISPLACED;
+}
+
+static bool super_fields_ok(const struct remap_super *s)
+{
 	if (!s->generation || s->generation >= REMAP_MAX_GENERATION ||
 	    !block_size_ok(s->block_size))
 		return false;
@@ -229,20 +357,10 @@ static bool super_fields_ok(const struct remap_disk_super *d, const struct remap
 	if (!s->data_sectors || (s->data_sectors & ((s->sector_size >> 9) - 1)) ||
 	    s->data_sectors >= REMAP_MAX_DATA_BLOCKS)
 		return false;
-	if (remap_layout_compute(l, s->spare_sectors, s->block_size))
-		return false;
-	if (le64_to_cpu(d->zone_sectors) != l->zone_sectors ||
-	    le32_to_cpu(d->slots) != l->slots || le32_to_cpu(d->tables) != l->tables ||
-	    s->tables_used > l->tables)
-		return false;
-	for (i = 0; i < REMAP_ZONES; i++)
-		if (le64_to_cpu(d->zone_start[i]) != l->zone_start[i])
-			return false;
-	return true;
+	return s->grown <= REMAP_MAX_GROWN && !s->grown == !(s->incompat & REMAP_INCOMPAT_GROWN);
 }
 
-enum remap_check remap_super_decode(const void *block, u64 sector, struct remap_super *s,
-				    struct remap_layout *l)
+enum remap_check remap_super_decode(const void *block, u64 sector, struct remap_super *s)
 {
 	const struct remap_disk_super *d = block;
 	unsigned int i;
@@ -271,17 +389,15 @@ enum remap_check remap_super_decode(const void *block, u64 sector, struct remap_
 	get_str(s->data_serial, d->data_serial, sizeof(s->data_serial));
 	get_str(s->data_partuuid, d->data_partuuid, sizeof(s->data_partuuid));
 	get_str(s->data_fsuuid, d->data_fsuuid, sizeof(s->data_fsuuid));
+	s->grown = le32_to_cpu(d->grown);
+	for (i = 0; i < REMAP_MAX_GROWN && i < s->grown; i++)
+		s->grown_from[i] = le64_to_cpu(d->grown_from[i]);
 
 	if (s->incompat & ~REMAP_INCOMPAT_KNOWN)
 		return REMAP_BAD_FEATURE;
-	if (!super_fields_ok(d, s, l))
+	if (!super_fields_ok(s))
 		return REMAP_BAD_FIELD;
-	if (sector == REMAP_ANYWHERE)
-		return REMAP_VALID;
-	for (i = 0; i < REMAP_ZONES; i++)
-		if (sector == remap_super_sector(l, i, s->generation))
-			return REMAP_VALID;
-	return REMAP_MISPLACED;
+	return layout_ok(d, s, sector);
 }
 
 int remap_super_choose(const struct remap_super *s, unsigned int n)
@@ -347,7 +463,7 @@ enum remap_check remap_table_check(const void *block, const struct remap_super *
 	const struct remap_disk_table *t = block;
 	u64 blocks = remap_data_blocks(s);
 	struct remap_entry e;
-	unsigned int i;
+	unsigned int i, slots;
 
 	if (le32_to_cpu(t->h.magic) != REMAP_TABLE_MAGIC)
 		return REMAP_BLANK;
@@ -357,11 +473,12 @@ enum remap_check remap_table_check(const void *block, const struct remap_super *
 		return REMAP_MISPLACED;
 	if (!t->h.generation || le64_to_cpu(t->h.generation) >= REMAP_MAX_GENERATION)
 		return REMAP_BAD_FIELD;
+	slots = index < l->tables ? remap_table_slots(l, index) : 0;
 	for (i = 0; i < REMAP_ENTRIES; i++) {
 		remap_entry_get(block, i, &e);
 		if (e.state > REMAP_SLOT_BAD)
 			return REMAP_BAD_FIELD;
-		if (e.state != REMAP_SLOT_FREE && index * REMAP_ENTRIES + i >= l->slots)
+		if (e.state != REMAP_SLOT_FREE && i >= slots)
 			return REMAP_BAD_FIELD;
 		if (e.state != REMAP_SLOT_MAPPED)
 			continue;

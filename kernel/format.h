@@ -14,13 +14,20 @@
 #define REMAP_MAX_GENERATION	(1ULL << 63)		/* nobody gets there; room to count on */
 
 /* Where everything is on a spare. Computed, never stored: see remap_layout_compute(). */
-struct remap_layout {
+struct remap_band {
 	u64 zone_start[REMAP_ZONES];	/* sectors */
 	u64 zone_sectors;
-	u32 block_sectors;		/* sectors of a block, and of a slot */
-	u32 tables;			/* table blocks in each zone */
-	u32 slots;
+	u32 first_table;		/* number of its first table block */
+	u32 tables;			/* table blocks that describe its slots */
 	u32 gap_slots[REMAP_ZONES - 1];	/* number of the first slot *behind* gap i */
+};
+
+struct remap_layout {
+	u32 block_sectors;		/* sectors of a block, and of a slot */
+	u32 tables;			/* table blocks, of all bands */
+	u32 slots;			/* likewise; see remap_slot_exists() */
+	u32 bands;
+	struct remap_band band[REMAP_MAX_BANDS];
 };
 
 /* The superblock in CPU order. */
@@ -32,6 +39,8 @@ struct remap_super {
 	u32 sector_size;		/* bytes */
 	u64 data_sectors;
 	u64 spare_sectors;
+	u32 grown;			/* times that the spare has grown */
+	u64 grown_from[REMAP_MAX_GROWN];	/* sectors that it had before each of them */
 	u32 tables_used;
 	u64 compat;
 	u64 ro_compat;
@@ -65,7 +74,7 @@ enum remap_check {
 const char *remap_check_str(enum remap_check c);
 
 /**
- * remap_layout_compute() - lay out a spare
+ * remap_layout_compute() - lay out a spare that has never grown
  * @l:			result
  * @spare_sectors:	size of the spare
  * @block_size:		bytes, a power of two from REMAP_MIN_BLOCK to REMAP_MAX_BLOCK
@@ -75,31 +84,111 @@ const char *remap_check_str(enum remap_check c);
  */
 int __must_check remap_layout_compute(struct remap_layout *l, u64 spare_sectors, u32 block_size);
 
+/** remap_layout_of() - lay out the spare of a superblock. Return: likewise */
+int __must_check remap_layout_of(struct remap_layout *l, const struct remap_super *s);
+
+/**
+ * remap_layout_extend() - add the last band of @s to the layout of the others
+ *
+ * What is in the layout keeps its place, so that it may be read meanwhile. Return: likewise, and
+ * nothing has changed then
+ */
+int __must_check remap_layout_extend(struct remap_layout *l, const struct remap_super *s);
+
+/** remap_layout_retract() - undo that */
+void remap_layout_retract(struct remap_layout *l);
+
+/**
+ * remap_super_grow() - make room of what the device has more now
+ * @sectors: size of the device now
+ *
+ * Changes nothing but @s in memory. Return: 0; -ENOSPC where there is no room for a slot more;
+ * -E2BIG where the spare has grown too often.
+ */
+int __must_check remap_super_grow(struct remap_super *s, u64 sectors);
+
 /** remap_layout_min_sectors() - the smallest spare with at least @slots slots, in sectors */
 u64 remap_layout_min_sectors(u32 block_size, u32 slots);
 
-/** remap_slot_sector() - first sector of a slot on the spare; @slot must be below l->slots */
+/*
+ * The band of a table block. While another band is being added, who asks for what was there before
+ * sees nothing of it.
+ */
+static inline const struct remap_band *remap_band_of(const struct remap_layout *l, u32 index)
+{
+	const struct remap_band *b = l->band;
+
+	while (index >= b->first_table + b->tables && b + 1 < l->band + l->bands)
+		b++;
+	return b;
+}
+
+/** remap_slot_sector() - first sector of a slot on the spare; the slot must exist */
 static inline u64 remap_slot_sector(const struct remap_layout *l, u32 slot)
 {
+	const struct remap_band *b = remap_band_of(l, slot / REMAP_ENTRIES);
+	u32 before = b->first_table * REMAP_ENTRIES;
 	unsigned int gap = 0;
-	u32 before = 0;
 
-	while (slot >= l->gap_slots[gap])
-		before = l->gap_slots[gap++];
-	return l->zone_start[gap] + l->zone_sectors + (u64)(slot - before) * l->block_sectors;
+	while (slot >= b->gap_slots[gap])
+		before = b->gap_slots[gap++];
+	return b->zone_start[gap] + b->zone_sectors + (u64)(slot - before) * l->block_sectors;
+}
+
+/**
+ * remap_table_slots() - how many of its entries stand for slots? @index must be below l->tables
+ *
+ * All have as many but for the last of each band.
+ */
+static inline u32 remap_table_slots(const struct remap_layout *l, u32 index)
+{
+	u32 left = remap_band_of(l, index)->gap_slots[REMAP_ZONES - 2] - index * REMAP_ENTRIES;
+
+	return left < REMAP_ENTRIES ? left : REMAP_ENTRIES;
+}
+
+/** remap_slot_exists() - is there a slot of this number? */
+static inline bool remap_slot_exists(const struct remap_layout *l, u32 slot)
+{
+	u32 index = slot / REMAP_ENTRIES;
+
+	return index < l->tables && slot % REMAP_ENTRIES < remap_table_slots(l, index);
+}
+
+/** remap_table_run() - from @index on, how many table blocks stand one behind the other? */
+static inline u32 remap_table_run(const struct remap_layout *l, u32 index)
+{
+	const struct remap_band *b = remap_band_of(l, index);
+
+	return b->first_table + b->tables - index;
+}
+
+/** remap_zone_start() - where the superblocks of a replica are, in sectors */
+static inline u64 remap_zone_start(const struct remap_layout *l, unsigned int zone)
+{
+	return l->band[0].zone_start[zone];
 }
 
 /** remap_super_sector() - where copy g & 1 of a superblock is, in sectors */
 static inline u64 remap_super_sector(const struct remap_layout *l, unsigned int zone, u64 g)
 {
-	return l->zone_start[zone] + (g & 1) * (REMAP_MD_BLOCK >> 9);
+	return remap_zone_start(l, zone) + (g & 1) * (REMAP_MD_BLOCK >> 9);
 }
 
 /** remap_table_sector() - where copy g & 1 of table block @index is, in sectors */
 static inline u64 remap_table_sector(const struct remap_layout *l, unsigned int zone, u32 index,
 				     u64 g)
 {
-	return l->zone_start[zone] + (2 + 2 * (u64)index + (g & 1)) * (REMAP_MD_BLOCK >> 9);
+	const struct remap_band *b = remap_band_of(l, index);
+
+	return b->zone_start[zone] +
+	       (2 + 2 * (u64)(index - b->first_table) + (g & 1)) * (REMAP_MD_BLOCK >> 9);
+}
+
+/** remap_first_sectors() - the size of the spare when it was formatted */
+static inline u64 remap_first_sectors(const struct remap_super *s)
+{
+	return s->grown ? s->grown_from[0] : s->spare_sectors;
 }
 
 /** remap_block_sectors() - sectors of a data block: all blocks are alike but for the last */
@@ -127,13 +216,13 @@ void remap_super_encode(void *block, const struct remap_super *s, const struct r
  * @block:	the bytes
  * @sector:	where on the spare they were read, or REMAP_ANYWHERE
  * @s:		result; also filled where the answer is REMAP_BAD_FEATURE
- * @l:		result, the layout, recomputed and held against what is stored
  *
- * A superblock that does not belong where it was read is REMAP_MISPLACED. The caller compares
- * s->data_sectors and s->spare_sectors with the real devices, and looks at s->ro_compat.
+ * The layout is recomputed and held against what is stored: for a valid superblock
+ * remap_layout_of() cannot fail. One that does not belong where it was read is REMAP_MISPLACED.
+ * The caller compares s->data_sectors and s->spare_sectors with the real devices, and looks at
+ * s->ro_compat.
  */
-enum remap_check remap_super_decode(const void *block, u64 sector, struct remap_super *s,
-				    struct remap_layout *l);
+enum remap_check remap_super_decode(const void *block, u64 sector, struct remap_super *s);
 
 #define REMAP_ANYWHERE		(~0ULL)
 
@@ -199,12 +288,12 @@ static inline bool remap_seq_after(u32 a, u32 b)
 	return (s32)(a - b) > 0;
 }
 
-/** remap_super_same_shape() - are these of one spare, and was nothing resized between them? */
-static inline bool remap_super_same_shape(const struct remap_super *a, const struct remap_super *b)
+/** remap_super_same_spare() - are these of one spare, whether or not it grew between them? */
+static inline bool remap_super_same_spare(const struct remap_super *a, const struct remap_super *b)
 {
 	return !memcmp(a->uuid, b->uuid, sizeof(a->uuid)) && a->block_size == b->block_size &&
 	       a->sector_size == b->sector_size && a->data_sectors == b->data_sectors &&
-	       a->spare_sectors == b->spare_sectors;
+	       remap_first_sectors(a) == remap_first_sectors(b);
 }
 
 /** remap_lost_mask() - the bits of lost that a block of @sectors sectors can have */

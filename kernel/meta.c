@@ -106,18 +106,19 @@ static void tables_free(struct remap_meta *m)
 		table_remove(m, index);
 }
 
-/* slots of table block @index: all have as many entries but for the last */
-static u32 table_slots(const struct remap_meta *m, u32 index)
-{
-	return min_t(u32, REMAP_ENTRIES, m->layout.slots - index * REMAP_ENTRIES);
-}
-
 /* ---- reading zones ---- */
 
 static blk_status_t read_md(struct remap_meta *m, u64 sector, void *buf, unsigned int bytes)
 {
 	return remap_io_sync(&m->commit[0].io[0], m->bdev, m->start + sector,
 			     REQ_OP_READ | REQ_META | REQ_SYNC, buf, bytes);
+}
+
+/* How many table blocks from @first on are read at once? */
+static u32 chunk_tables(const struct remap_meta *m, u32 first)
+{
+	return min3((u32)CHUNK_TABLES, m->super.tables_used - first,
+		    remap_table_run(&m->layout, first));
 }
 
 /*
@@ -164,7 +165,6 @@ static unsigned int read_supers(struct remap_meta *m, u64 sector, struct remap_s
 				struct refused *refused)
 {
 	unsigned int copy, n = 0;
-	struct remap_layout l;
 
 	for (copy = 0; copy < 2; copy++) {
 		u64 at = sector + copy * MD_SECTORS;
@@ -173,7 +173,7 @@ static unsigned int read_supers(struct remap_meta *m, u64 sector, struct remap_s
 		if (at + MD_SECTORS > m->size ||
 		    read_md(m, at, m->chunk[0], REMAP_MD_BLOCK))
 			continue;
-		c = remap_super_decode(m->chunk[0], at, &s[n], &l);
+		c = remap_super_decode(m->chunk[0], at, &s[n]);
 		if (c == REMAP_VALID) {
 			n++;
 			continue;
@@ -195,7 +195,7 @@ static int find_super(struct remap_meta *m, struct remap_super *s, const char **
 	unsigned int i, n = 0, places;
 	int best;
 
-	places = remap_super_places(m->size, place);
+	places = remap_super_places(m->first_size ?: m->size, place);
 	for (i = 0; i < places; i++)
 		n += read_supers(m, place[i], &s[n], &refused);
 	best = remap_super_choose(s, n);
@@ -216,19 +216,21 @@ static int find_super(struct remap_meta *m, struct remap_super *s, const char **
 	 * one superblock says where they are, look at them all for the newest.
 	 */
 	m->super = s[best];
-	if (m->super.spare_sectors > m->size) {
-		*error = "spare is smaller than when it was formatted";
-		return -ENOSPC;
-	}
-	if (remap_layout_compute(&m->layout, m->super.spare_sectors, m->super.block_size))
+	if (remap_layout_of(&m->layout, &m->super))
 		return -EUCLEAN;	/* cannot be: it was decoded */
 	for (i = 0; i < REMAP_ZONES; i++) {
-		unsigned int k = read_supers(m, m->layout.zone_start[i], s, &refused);
+		unsigned int k = read_supers(m, remap_zone_start(&m->layout, i), s, &refused);
 
 		while (k--)
-			if (remap_super_same_shape(&s[k], &m->super) &&
+			if (remap_super_same_spare(&s[k], &m->super) &&
 			    s[k].generation > m->super.generation)
 				m->super = s[k];
+	}
+	if (remap_layout_of(&m->layout, &m->super))
+		return -EUCLEAN;
+	if (m->super.spare_sectors > m->size) {
+		*error = "spare is smaller than it was";
+		return -ENOSPC;
 	}
 	/* an older generation is not a way around what the newest one demands */
 	if (refused.generation > m->super.generation &&
@@ -259,8 +261,8 @@ static int super_load(struct remap_meta *m, const char **error)
 }
 
 int remap_meta_open(struct remap_meta *m, const char *name, dev_t dev,
-		    struct block_device *bdev, sector_t start, u64 size, bool may_write,
-		    const char **error)
+		    struct block_device *bdev, sector_t start, u64 size, u64 first_size,
+		    bool may_write, const char **error)
 {
 	memset(m, 0, sizeof(*m));
 	m->name = name;
@@ -268,6 +270,7 @@ int remap_meta_open(struct remap_meta *m, const char *name, dev_t dev,
 	m->bdev = bdev;
 	m->start = start;
 	m->size = size;
+	m->first_size = first_size;
 	m->may_write = may_write;
 	xa_init(&m->tables);
 
@@ -322,7 +325,7 @@ void remap_meta_set(struct remap_meta *m, u32 slot, const struct remap_entry *e)
 
 u32 remap_meta_alloc(struct remap_meta *m, u64 block, u32 lost)
 {
-	u32 slots = min_t(u64, m->layout.slots, (u64)m->super.tables_used * REMAP_ENTRIES);
+	u32 slots = m->super.tables_used * REMAP_ENTRIES;
 	struct remap_entry e;
 	u32 slot;
 
@@ -331,7 +334,7 @@ u32 remap_meta_alloc(struct remap_meta *m, u64 block, u32 lost)
 	slot = m->hint < slots ? m->hint : 0;
 	for (;;) {
 		remap_meta_get(m, slot, &e);
-		if (e.state == REMAP_SLOT_FREE)
+		if (e.state == REMAP_SLOT_FREE && remap_slot_exists(&m->layout, slot))
 			break;
 		if (++slot == slots)
 			slot = 0;
@@ -554,8 +557,30 @@ int remap_meta_room(struct remap_meta *m)
 		if (r)
 			table_remove(m, index);
 		else
-			WRITE_ONCE(m->slots_free, m->slots_free + table_slots(m, index));
+			WRITE_ONCE(m->slots_free,
+				   m->slots_free + remap_table_slots(&m->layout, index));
 	}
+	return r;
+}
+
+int remap_meta_grow(struct remap_meta *m, u64 sectors)
+{
+	const u64 from = m->super.spare_sectors, incompat = m->super.incompat;
+	int r = remap_super_grow(&m->super, sectors);
+
+	if (r)
+		return r;
+	r = remap_layout_extend(&m->layout, &m->super);
+	if (!r) {
+		/* that is all there is to it: nothing of what it adds is in use yet */
+		r = commit_one(m, REMAP_SUPER_INDEX, m->super.generation + 1, true);
+		if (!r)
+			return 0;
+		remap_layout_retract(&m->layout);
+	}
+	m->super.grown_from[--m->super.grown] = 0;
+	m->super.spare_sectors = from;
+	m->super.incompat = incompat;
 	return r;
 }
 
@@ -583,7 +608,6 @@ static enum remap_replica_state judge_super(struct remap_meta *m, unsigned int z
 {
 	enum remap_replica_state state = REMAP_REPLICA_CORRUPT;
 	struct remap_super *s = kmalloc(sizeof(*s), GFP_NOIO);
-	struct remap_layout l;
 	unsigned int copy;
 
 	for (copy = 0; copy < 2; copy++) {
@@ -599,7 +623,7 @@ static enum remap_replica_state judge_super(struct remap_meta *m, unsigned int z
 			break;
 		}
 		if (state == REMAP_REPLICA_CORRUPT && s &&
-		    !remap_super_decode(m->chunk[0], at, s, &l) &&
+		    !remap_super_decode(m->chunk[0], at, s) &&
 		    !memcmp(s->uuid, m->super.uuid, sizeof(s->uuid)) &&
 		    s->generation < generation)
 			state = REMAP_REPLICA_STALE;
@@ -703,13 +727,12 @@ static void note_zones(struct remap_meta *m, const enum remap_replica_state *sta
 void remap_meta_verify(struct remap_meta *m, bool repair,
 		       enum remap_replica_state state[REMAP_ZONES])
 {
-	u32 first, unreadable[REMAP_ZONES];
+	u32 first, n, unreadable[REMAP_ZONES];
 
 	memset(state, 0, REMAP_ZONES * sizeof(*state));
 	verify_supers(m, repair, state);
-	for (first = 0; first < m->super.tables_used; first += CHUNK_TABLES) {
-		unsigned int n = min_t(u32, CHUNK_TABLES, m->super.tables_used - first);
-
+	for (first = 0; first < m->super.tables_used; first += n) {
+		n = chunk_tables(m, first);
 		read_tables(m, first, n, unreadable);
 		verify_tables(m, first, n, repair, unreadable, state);
 	}
@@ -720,7 +743,7 @@ void remap_meta_verify(struct remap_meta *m, bool repair,
 static int load_table(struct remap_meta *m, struct remap_map *map, u32 index)
 {
 	const u8 *t = table_of(m, index);
-	u32 i, slot, n = table_slots(m, index);
+	u32 i, slot, n = remap_table_slots(&m->layout, index);
 	int r;
 
 	for (i = 0; i < n; i++) {
@@ -771,7 +794,7 @@ static int load_tables(struct remap_meta *m, u32 first, unsigned int n, bool for
 		if (!best) {
 			DMERR("%s: no copy of table block %u is left: slots %u to %u are unknown%s",
 			      m->name, index, index * REMAP_ENTRIES,
-			      index * REMAP_ENTRIES + table_slots(m, index) - 1,
+			      index * REMAP_ENTRIES + remap_table_slots(&m->layout, index) - 1,
 			      force ? "; going on without them (force)" : "");
 			if (!force)
 				return -EUCLEAN;
@@ -797,10 +820,10 @@ static int super_reload(struct remap_meta *m)
 	const char *error;
 	int r = super_load(m, &error);
 
-	if (!r && !remap_super_same_shape(&before, &m->super)) {
+	if (!r && !remap_super_same_spare(&before, &m->super)) {
 		error = "spare was formatted anew meanwhile";
 		m->super = before;
-		r = -ESTALE;
+		r = remap_layout_of(&m->layout, &m->super) ?: -ESTALE;
 	}
 	if (r)
 		DMERR("%s: %s", m->name, error);
@@ -810,7 +833,7 @@ static int super_reload(struct remap_meta *m)
 int remap_meta_load(struct remap_meta *m, struct remap_map *map, bool force)
 {
 	enum remap_replica_state state[REMAP_ZONES] = { REMAP_REPLICA_OK };
-	u32 first, index, unreadable[REMAP_ZONES];
+	u32 first, n, index, unreadable[REMAP_ZONES];
 	unsigned int z;
 	bool repair;
 	int r;
@@ -833,9 +856,8 @@ int remap_meta_load(struct remap_meta *m, struct remap_map *map, bool force)
 		DMWARN("%s: spare, its features or the table forbid writing: read-only", m->name);
 	repair = !m->readonly;
 	verify_supers(m, repair, state);
-	for (first = 0; first < m->super.tables_used; first += CHUNK_TABLES) {
-		unsigned int n = min_t(u32, CHUNK_TABLES, m->super.tables_used - first);
-
+	for (first = 0; first < m->super.tables_used; first += n) {
+		n = chunk_tables(m, first);
 		read_tables(m, first, n, unreadable);
 		r = load_tables(m, first, n, force, unreadable);
 		if (r)

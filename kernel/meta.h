@@ -36,6 +36,7 @@ struct remap_meta {
 	struct block_device *bdev;	/* the spare */
 	sector_t start;			/* of the spare on it */
 	u64 size;			/* sectors that the spare may have at most */
+	u64 first_size;			/* that it had when it was formatted; 0: not told */
 
 	struct remap_super super;
 	struct remap_layout layout;
@@ -67,6 +68,7 @@ struct remap_meta {
 /**
  * remap_meta_open() - find the superblock
  * @bdev, @start, @size:	the spare, and how many sectors it has at most
+ * @first_size:			what it had when it was formatted, if that is known; else 0
  * @may_write:			false: never write to it, whatever it says itself
  * @error:			result where it fails: what is wrong
  *
@@ -75,7 +77,7 @@ struct remap_meta {
  */
 int __must_check remap_meta_open(struct remap_meta *m, const char *name, dev_t dev,
 				 struct block_device *bdev, sector_t start, u64 size,
-				 bool may_write, const char **error);
+				 u64 first_size, bool may_write, const char **error);
 void remap_meta_close(struct remap_meta *m);
 
 /**
@@ -110,6 +112,16 @@ u32 remap_meta_alloc(struct remap_meta *m, u64 block, u32 lost);
  * there is no more room to be had (see slots_free); -EIO where a commit failed; -ENOMEM.
  */
 int __must_check remap_meta_room(struct remap_meta *m);
+
+/**
+ * remap_meta_grow() - use what the spare's device has more by now
+ * @sectors: size of the spare from now on
+ *
+ * Nothing that is there moves, and nothing but the superblock is written. Return: 0; -ENOSPC where
+ * there is no room for a slot more; -E2BIG where the spare has grown too often; -EIO where the
+ * commit failed: whether a load finds the spare grown is open then, and comes to the same.
+ */
+int __must_check remap_meta_grow(struct remap_meta *m, u64 sectors);
 
 /*
  * A commit, in pieces, so that the relocator's own I/O can share its rounds:

@@ -1359,6 +1359,27 @@ static void thaw(struct remap_target *rt)
 	}
 }
 
+static void handle_grow(struct remap_target *rt, struct remap_request *req)
+{
+	struct remap_meta *m = &rt->meta;
+
+	if (rt->state == REMAP_FAILED) {
+		req->error = -EIO;
+		return;
+	}
+	req->error = remap_meta_grow(m, req->first);
+	if (!req->error && remap_meta_room(m) == -EIO)
+		req->error = -EIO;
+	if (req->error == -EIO)
+		remap_set_state(rt, REMAP_FAILED);
+	if (req->error)
+		return;
+	DMINFO("%s: spare has grown to %u slots", rt->name, m->layout.slots);
+	if (rt->state == REMAP_EXHAUSTED && m->slots_free)
+		remap_set_state(rt, REMAP_ACTIVE);
+	dm_table_event(rt->ti->table);
+}
+
 static void handle_request(struct remap_target *rt, struct remap_request *req)
 {
 	struct remap_meta *m = &rt->meta;
@@ -1373,6 +1394,9 @@ static void handle_request(struct remap_target *rt, struct remap_request *req)
 		return;
 	case REMAP_REQ_VERIFY:
 		remap_meta_verify(m, false, req->replica);
+		return;
+	case REMAP_REQ_GROW:
+		handle_grow(rt, req);
 		return;
 	case REMAP_REQ_REPAIR:
 	case REMAP_REQ_RESET:

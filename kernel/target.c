@@ -241,8 +241,8 @@ static LIST_HEAD(active_spares);
 
 static bool spares_overlap(const struct remap_target *a, const struct remap_target *b)
 {
-	return areas_overlap(a->spare, a->spare_start, a->meta.super.spare_sectors,
-			     b->spare, b->spare_start, b->meta.super.spare_sectors);
+	return areas_overlap(a->spare, a->spare_start, a->claimed, b->spare, b->spare_start,
+			     b->claimed);
 }
 
 /* Who else has this spare, now? The table that @rt replaces does not count. */
@@ -269,6 +269,22 @@ static int spare_claim(struct remap_target *rt)
 		list_add(&rt->active, &active_spares);
 	mutex_unlock(&active_lock);
 	return r;
+}
+
+/* Have @sectors of the spare, which must not be somebody else's. Return: what was claimed before */
+static u64 spare_reclaim(struct remap_target *rt, u64 sectors)
+{
+	u64 before;
+
+	mutex_lock(&active_lock);
+	before = rt->claimed;
+	rt->claimed = sectors;
+	if (spare_taken(rt)) {
+		rt->claimed = before;
+		before = 0;
+	}
+	mutex_unlock(&active_lock);
+	return before;
 }
 
 static void spare_release(struct remap_target *rt)
@@ -459,14 +475,14 @@ static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 		r = -EINVAL;
 		goto bad;
 	}
-	size = rt->spare_size ?: size - rt->spare_start;
+	size -= rt->spare_start;
 	if (bdev_logical_block_size(rt->spare) > REMAP_MD_BLOCK) {
 		ti->error = "Logical sectors of the spare are larger than 4096 bytes";
 		r = -EINVAL;
 		goto bad;
 	}
 	r = remap_meta_open(&rt->meta, rt->name, rt->dev, rt->spare, rt->spare_start, size,
-			    remap_table_is_writable(ti->table), &error);
+			    rt->spare_size, remap_table_is_writable(ti->table), &error);
 	if (r) {
 		DMERR("%s: %s: %s", rt->name, rt->spare_dev->name, error);
 		ti->error = (char *)error;
@@ -475,6 +491,7 @@ static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	r = check_devices(ti, rt);
 	if (r)
 		goto bad;
+	rt->claimed = rt->meta.super.spare_sectors;
 	mutex_lock(&active_lock);
 	r = spare_taken(rt) ? -EBUSY : 0;
 	mutex_unlock(&active_lock);
@@ -537,6 +554,12 @@ static int remap_preresume(struct dm_target *ti)
 		DMERR("%s: cannot start: error %d", rt->name, r);
 		spare_release(rt);
 		return r;
+	}
+	/* the table that this one replaces may have let the spare grow */
+	if (!spare_reclaim(rt, rt->meta.super.spare_sectors)) {
+		DMERR("%s: spare has grown into that of another remap target", rt->name);
+		spare_release(rt);
+		return -EBUSY;
 	}
 	rt->loaded = true;
 	if (rt->meta.readonly)
@@ -652,6 +675,38 @@ static int move_range(struct remap_target *rt, bool unmap, const char *from, con
 	return 1;
 }
 
+/* Use the room that the spare's device has more by now. */
+static int grow(struct remap_target *rt, char *result, unsigned int maxlen)
+{
+	struct remap_request req = { .type = REMAP_REQ_GROW };
+	u64 before, sectors = bdev_nr_sectors(rt->spare);
+	unsigned int sz = 0;
+
+	sectors = sectors > rt->spare_start ? sectors - rt->spare_start : 0;
+	if (sectors <= rt->meta.super.spare_sectors) {
+		DMERR("%s: spare %s has not grown", rt->name, rt->spare_dev->name);
+		return -ENOSPC;
+	}
+	before = 0;
+	if (!areas_overlap(rt->data, rt->data_start, rt->ti->len, rt->spare, rt->spare_start,
+			   sectors))
+		before = spare_reclaim(rt, sectors);
+	if (!before) {
+		DMERR("%s: what spare %s has more is in use", rt->name, rt->spare_dev->name);
+		return -EBUSY;
+	}
+	req.first = sectors;
+	remap_relocator_ask(rt, &req);
+	if (req.error) {
+		spare_reclaim(rt, rt->meta.super.spare_sectors);
+		DMERR("%s: spare %s cannot grow: error %d", rt->name, rt->spare_dev->name,
+		      req.error);
+		return req.error;
+	}
+	DMEMIT("slots %u\n", READ_ONCE(rt->meta.layout.slots));
+	return 1;
+}
+
 static int do_message(struct remap_target *rt, unsigned int argc, char **argv, char *result,
 		      unsigned int maxlen)
 {
@@ -683,13 +738,16 @@ static int do_message(struct remap_target *rt, unsigned int argc, char **argv, c
 		return 1;
 	}
 	if (argc == 1 &&
-	    (!strcasecmp(argv[0], "repair") || !strcasecmp(argv[0], "reset"))) {
+	    (!strcasecmp(argv[0], "repair") || !strcasecmp(argv[0], "reset") ||
+	     !strcasecmp(argv[0], "grow"))) {
 		bool repair = !strcasecmp(argv[0], "repair");
 
 		if (rt->meta.readonly)
 			return -EROFS;
 		if (dm_suspended(rt->ti))
 			return -EBUSY;
+		if (!strcasecmp(argv[0], "grow"))
+			return grow(rt, result, maxlen);
 		req.type = repair ? REMAP_REQ_REPAIR : REMAP_REQ_RESET;
 		remap_relocator_ask(rt, &req);
 		if (req.error || !repair)
@@ -754,7 +812,7 @@ static void emit_status(struct remap_target *rt, char *result, unsigned int maxl
 
 	BUILD_BUG_ON(ARRAY_SIZE(name) != REMAP_STATES || REMAP_ST_WORDS != 13);
 	DMEMIT("%s %u %u %u %u %llu %u %u %lld %lld %lld %u %lu", name[READ_ONCE(rt->state)],
-	       m->super.block_size, m->layout.slots, READ_ONCE(m->slots_used),
+	       m->super.block_size, READ_ONCE(m->layout.slots), READ_ONCE(m->slots_used),
 	       READ_ONCE(m->slots_bad), READ_ONCE(m->lost_sectors), remap_meta_replicas_ok(m),
 	       REMAP_ZONES, atomic64_read(&rt->relocations), atomic64_read(&rt->reads_recovered),
 	       atomic64_read(&rt->io_errors), READ_ONCE(rt->queued), remap_relocator_stuck(rt));

@@ -97,8 +97,10 @@ struct remap_request {
 		REMAP_REQ_VERIFY,
 		REMAP_REQ_REPAIR,
 		REMAP_REQ_RESET,
+		REMAP_REQ_GROW,
 	} type;
-	u64 first, last;		/* blocks; the worker moves first on, a batch at a time */
+	u64 first, last;		/* blocks; the worker moves first on, a batch at a time;
+					 * REMAP_REQ_GROW: first is the new size in sectors */
 	u64 moved, failed;		/* blocks, added to */
 	bool later;			/* result: some have to wait, first is the first of them */
 	enum remap_replica_state replica[REMAP_ZONES];	/* result */
@@ -183,6 +185,7 @@ struct remap_target {
 	dev_t dev;
 	bool loaded;
 	bool suspending;		/* long messages give way */
+	u64 claimed;			/* sectors of the spare that are ours; in target.c */
 	struct mutex message_lock;	/* one message at a time */
 	struct list_head active;	/* in target.c's list of active spares */
 };

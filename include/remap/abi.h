@@ -16,8 +16,9 @@
  *   burst <n>		pause after more than n relocations within window seconds; 0: never (1024)
  *   window <seconds>	(10)
  *   force 0|1		start although table blocks are lost; their slots are taken as free (0)
- *   spare_size <sectors>	of the spare, where it is not the rest of the device; only needed to
- *			find the metadata when the first of the five copies is destroyed
+ *   spare_size <sectors>	of the spare when it was formatted, where that is not the rest of
+ *			the device; only needed to find the metadata when the first of the
+ *			five copies is destroyed
  *
  * MESSAGES
  *
@@ -30,6 +31,8 @@
  *   repair			rewrite the replicas that verify would complain about
  *   set <option> <value>	verify, on_read_error, burst or window
  *   reset			leave "paused", or "failed" where the spare is well again; repairs
+ *   grow			use the room that the spare's device has more by now; answers
+ *				"slots <n>"
  *   list <from>		answers lines "<sector> <count> <slot> <lost>", one for each
  *				remapped block, from the block of sector <from> on, lost in hex
  *				with bit n for the block's logical sector n; last line

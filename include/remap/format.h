@@ -12,6 +12,12 @@
  *
  * The five zones hold the same. Generation g of a superblock or of a table block is written to
  * copy g & 1 (0 is A, 1 is B), so that writing g + 1 never touches g. Generations start at 1.
+ *
+ * All of that is a band. A spare that has grown has another band for each time, behind the one
+ * before and laid out in the same way, except that superblocks are in the first band only. Slots
+ * and table blocks are numbered through; replica z is zone z of every band.
+ *
+ *   spare  |<-- band 0, as it was formatted -->|<-- band 1 -->|<-- band 2 -->|
  */
 #ifndef REMAP_FORMAT_H
 #define REMAP_FORMAT_H
@@ -26,6 +32,8 @@
 #define REMAP_MIN_BLOCK		512	/* bytes, smallest unit of remapping */
 #define REMAP_MAX_BLOCK		16384	/* bytes, largest: lost has a bit for each 512 of it */
 #define REMAP_MAX_SLOTS		0x3fffffffU	/* slot numbers fit 30 bits in the kernel's map */
+#define REMAP_MAX_GROWN		15	/* times that a spare can grow */
+#define REMAP_MAX_BANDS		(REMAP_MAX_GROWN + 1)
 #define REMAP_MAX_DATA_BLOCKS	(1ULL << 48)
 #define REMAP_LABEL_LEN		32	/* bytes, NUL-padded, NUL-terminated */
 #define REMAP_ID_LEN		128	/* bytes of each identity string, NUL-terminated */
@@ -36,11 +44,14 @@
 
 /*
  * Feature words, with the meaning that ext4 gave them: a bit that we do not know in compat is
- * ignored, in ro_compat it forbids writing, in incompat it forbids use. None is defined yet.
+ * ignored, in ro_compat it forbids writing, in incompat it forbids use.
  */
+#define REMAP_INCOMPAT_GROWN	1ULL	/* the spare has more than one band */
+
+
 #define REMAP_COMPAT_KNOWN	0ULL
 #define REMAP_RO_COMPAT_KNOWN	0ULL
-#define REMAP_INCOMPAT_KNOWN	0ULL
+#define REMAP_INCOMPAT_KNOWN	REMAP_INCOMPAT_GROWN
 
 struct remap_disk_super {
 	__u8	magic[REMAP_SUPER_MAGIC_LEN];
@@ -53,10 +64,10 @@ struct remap_disk_super {
 	__le32	sector_size;		/* bytes of a logical sector: one bit of lost */
 	__le64	data_sectors;		/* size of the data device, in sectors of 512 bytes */
 	__le64	spare_sectors;		/* size of the spare, in sectors of 512 bytes */
-	__le64	zone_sectors;		/* size of a zone, in sectors of 512 bytes */
-	__le64	zone_start[REMAP_ZONES];	/* in sectors of 512 bytes */
-	__le32	slots;			/* number of slots */
-	__le32	tables;			/* table blocks for which each zone has room */
+	__le64	zone_sectors;		/* size of a zone of band 0, in sectors of 512 bytes */
+	__le64	zone_start[REMAP_ZONES];	/* of band 0, in sectors of 512 bytes */
+	__le32	slots;			/* number of slots, in all bands */
+	__le32	tables;			/* table blocks that describe them */
 	__le32	tables_used;		/* table blocks in use; slots of those above are free */
 	__le32	reserved0;
 	__le64	compat;
@@ -68,7 +79,11 @@ struct remap_disk_super {
 	__u8	data_serial[REMAP_ID_LEN];
 	__u8	data_partuuid[REMAP_ID_LEN];
 	__u8	data_fsuuid[REMAP_ID_LEN];
-	__u8	reserved[REMAP_MD_BLOCK - 712];
+	/* With REMAP_INCOMPAT_GROWN; all zero without. */
+	__le32	grown;			/* how often */
+	__le32	reserved1;
+	__le64	grown_from[REMAP_MAX_GROWN];	/* size before the first time, the second, ... */
+	__u8	reserved[REMAP_MD_BLOCK - 840];
 };
 
 enum remap_slot_state {

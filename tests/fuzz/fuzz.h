@@ -44,33 +44,50 @@ static inline void fuzz_seal_table(u8 *block, const u8 uuid[16])
 		  offsetof(struct remap_disk_table_header, crc));
 }
 
+static inline void fuzz_check_slot(const struct remap_super *s, const struct remap_layout *l,
+				   u32 slot)
+{
+	u64 from, to;
+	unsigned int n, z;
+
+	if (!remap_slot_exists(l, slot))
+		return;
+	from = remap_slot_sector(l, slot);
+	to = from + l->block_sectors;
+	demand(to <= s->spare_sectors);
+	for (n = 0; n < l->bands; n++)
+		for (z = 0; z < REMAP_ZONES; z++)
+			demand(to <= l->band[n].zone_start[z] ||
+			       from >= l->band[n].zone_start[z] + l->band[n].zone_sectors);
+}
+
 /* Nobody who believes in this layout gets out of the spare, or from a slot into a zone. */
 static inline void fuzz_check_layout(const struct remap_super *s, const struct remap_layout *l)
 {
-	const u32 some[] = { 0, 1, l->gap_slots[0], l->gap_slots[1], l->gap_slots[2],
-			     l->gap_slots[3] - 1, l->slots / 2, l->slots - 1 };
-	unsigned int i, z;
+	unsigned int n, z, i;
+	u64 end = 0;
 
 	demand(l->slots && l->slots <= REMAP_MAX_SLOTS && l->tables && s->tables_used <= l->tables);
 	demand((u64)l->tables * REMAP_ENTRIES >= l->slots);
-	for (z = 0; z < REMAP_ZONES; z++) {
-		demand(l->zone_start[z] + l->zone_sectors <= s->spare_sectors);
-		demand(!z || l->zone_start[z] >= l->zone_start[z - 1] + l->zone_sectors);
-		demand(remap_table_sector(l, z, l->tables - 1, 1) + 8 <=
-		       l->zone_start[z] + l->zone_sectors);
-	}
-	for (i = 0; i < sizeof(some) / sizeof(some[0]); i++) {
-		u64 from, to;
+	demand(l->bands == s->grown + 1);
+	for (n = 0; n < l->bands; n++) {
+		const struct remap_band *b = &l->band[n];
+		u32 first = b->first_table * REMAP_ENTRIES;
 
-		if (some[i] >= l->slots)
-			continue;
-		from = remap_slot_sector(l, some[i]);
-		to = from + l->block_sectors;
-		demand(to <= s->spare_sectors);
-		for (z = 0; z < REMAP_ZONES; z++)
-			demand(to <= l->zone_start[z] ||
-			       from >= l->zone_start[z] + l->zone_sectors);
+		for (z = 0; z < REMAP_ZONES; z++) {
+			demand(b->zone_start[z] >= end);
+			end = b->zone_start[z] + b->zone_sectors;
+			demand(remap_table_sector(l, z, b->first_table + b->tables - 1, 1) + 8 <=
+			       end);
+		}
+		fuzz_check_slot(s, l, first);
+		fuzz_check_slot(s, l, first + 1);
+		for (i = 0; i < REMAP_ZONES - 1; i++) {
+			fuzz_check_slot(s, l, b->gap_slots[i] - 1);
+			fuzz_check_slot(s, l, b->gap_slots[i]);
+		}
 	}
+	demand(end <= s->spare_sectors);
 }
 
 #endif

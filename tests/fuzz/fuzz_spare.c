@@ -112,7 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		for (i = 0; i < t.n; i++) {
 			const struct remap_entry *e = &t.slot[i].entry;
 
-			demand(t.slot[i].slot < sp.layout.slots);
+			demand(remap_slot_exists(&sp.layout, t.slot[i].slot));
 			demand(e->state != REMAP_SLOT_MAPPED ||
 			       e->block < remap_data_blocks(&sp.super));
 		}

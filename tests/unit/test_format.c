@@ -11,7 +11,6 @@
 #define UNIT		(REMAP_ZONE_ALIGN >> 9)		/* sectors */
 #define MD		(REMAP_MD_BLOCK >> 9)
 #define TIB		(1ULL << 31)
-#define LAYOUT_BYTES	(offsetof(struct remap_layout, gap_slots) + 4 * sizeof(u32))
 
 static const u32 block_sizes[] = { 512, 1024, 2048, 4096, 8192, 16384 };
 
@@ -36,18 +35,20 @@ static void check_slot(const struct remap_layout *l, u32 slot)
 	u64 sector = remap_slot_sector(l, slot), end = sector + l->block_sectors;
 	unsigned int zone = REMAP_ZONES - 2;
 
-	while (zone && l->zone_start[zone] > sector)
+	while (zone && l->band[0].zone_start[zone] > sector)
 		zone--;
-	assert_true(sector >= l->zone_start[zone] + l->zone_sectors);
-	assert_true(end <= l->zone_start[zone + 1]);
+	assert_true(sector >= l->band[0].zone_start[zone] + l->band[0].zone_sectors);
+	assert_true(end <= l->band[0].zone_start[zone + 1]);
 	if (slot + 1 < l->slots)
 		assert_true(remap_slot_sector(l, slot + 1) >= end);
 }
 
 static void check_slots(const struct remap_layout *l, u64 *seed)
 {
+	const u32 *end = l->band[0].gap_slots;
+
 	for (unsigned int i = 0; i < REMAP_ZONES - 1; i++)
-		for (u32 slot = l->gap_slots[i] - 2; slot != l->gap_slots[i] + 2; slot++)
+		for (u32 slot = end[i] - 2; slot != end[i] + 2; slot++)
 			if (slot < l->slots)
 				check_slot(l, slot);
 	for (u32 slot = 0; slot < 300 && slot < l->slots; slot++)
@@ -59,12 +60,13 @@ static void check_slots(const struct remap_layout *l, u64 *seed)
 
 static void check_zones(const struct remap_layout *l, u64 spare)
 {
-	assert_int_equal(l->zone_sectors % UNIT, 0);
+	assert_int_equal(l->band[0].zone_sectors % UNIT, 0);
 	for (u64 r = 0; r < REMAP_ZONES; r++) {
-		u64 end = l->zone_start[r] + l->zone_sectors;
+		const struct remap_band *b = l->band;
+		u64 end = b->zone_start[r] + b->zone_sectors;
 
-		assert_int_equal(l->zone_start[r], r * (spare - l->zone_sectors) / 4 / UNIT * UNIT);
-		assert_true(end <= (r + 1 < REMAP_ZONES ? l->zone_start[r + 1] : spare));
+		assert_int_equal(b->zone_start[r], r * (spare - b->zone_sectors) / 4 / UNIT * UNIT);
+		assert_true(end <= (r + 1 < REMAP_ZONES ? b->zone_start[r + 1] : spare));
 	}
 }
 
@@ -76,7 +78,7 @@ static void check_tables(const struct remap_layout *l)
 	assert_true((u64)l->tables * REMAP_ENTRIES >= l->slots);
 	assert_true((u64)last * REMAP_ENTRIES < l->slots);
 	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
-		u64 start = l->zone_start[z];
+		u64 start = l->band[0].zone_start[z];
 
 		assert_int_equal(remap_super_sector(l, z, 2), start);
 		assert_int_equal(remap_super_sector(l, z, 3), start + MD);
@@ -84,7 +86,8 @@ static void check_tables(const struct remap_layout *l)
 		assert_int_equal(remap_table_sector(l, z, 0, 3), start + 3 * MD);
 		assert_int_equal(remap_table_sector(l, z, last, 4), start + (2 + 2ULL * last) * MD);
 		assert_int_equal(remap_table_sector(l, z, last, 5), start + (3 + 2ULL * last) * MD);
-		assert_true(remap_table_sector(l, z, last, 1) + MD <= start + l->zone_sectors);
+		assert_true(remap_table_sector(l, z, last, 1) + MD <=
+			    start + l->band[0].zone_sectors);
 	}
 }
 
@@ -92,7 +95,7 @@ static void check_tables(const struct remap_layout *l)
 static void check_optimal(const struct remap_layout *l, u64 spare)
 {
 	u32 bs = l->block_sectors * 512;
-	u64 units = l->zone_sectors / UNIT;
+	u64 units = l->band[0].zone_sectors / UNIT;
 
 	assert_int_equal(l->slots, slots_with(spare, bs, units));
 	assert_true(slots_with(spare, bs, units + 1) <= l->slots);
@@ -108,7 +111,7 @@ static void check_layout(u64 spare, u32 block_size, u64 *seed)
 
 	assert_int_equal(remap_layout_compute(&l, spare, block_size), 0);
 	assert_int_equal(l.block_sectors, block_size / 512);
-	assert_int_equal(l.gap_slots[3], l.slots);
+	assert_int_equal(l.band[0].gap_slots[3], l.slots);
 	check_zones(&l, spare);
 	check_slots(&l, seed);
 	check_tables(&l);
@@ -192,7 +195,7 @@ static void the_places_to_look_include_every_zone_of_every_layout(void **state)
 		for (size_t i = 0; i < ARRAY_SIZE(block_sizes); i++) {
 			assert_int_equal(remap_layout_compute(&l, spare, block_sizes[i]), 0);
 			for (unsigned int z = 0; z < REMAP_ZONES; z++)
-				assert_in_set(l.zone_start[z], place, n);
+				assert_in_set(l.band[0].zone_start[z], place, n);
 		}
 		for (unsigned int i = 1; i < n; i++)
 			assert_not_in_set(place[i], place, i);
@@ -237,15 +240,23 @@ static void super_reseal(u8 *block)
 static enum remap_check super_check(const u8 *block)
 {
 	struct remap_super s;
-	struct remap_layout l;
 
-	return remap_super_decode(block, REMAP_ANYWHERE, &s, &l);
+	return remap_super_decode(block, REMAP_ANYWHERE, &s);
 }
 
 static void fill(char *s, size_t size, size_t n, u64 *seed)
 {
 	for (size_t i = 0; i < size; i++)
 		s[i] = i < n ? (char)(1 + rnd(seed) % 255) : 0;
+}
+
+static void assert_same_layout(const struct remap_layout *a, const struct remap_layout *b)
+{
+	assert_int_equal(a->bands, b->bands);
+	assert_int_equal(a->slots, b->slots);
+	assert_int_equal(a->tables, b->tables);
+	assert_int_equal(a->block_sectors, b->block_sectors);
+	assert_memory_equal(a->band, b->band, a->bands * sizeof(a->band[0]));
 }
 
 static void a_superblock_survives_encode_and_decode(void **state)
@@ -281,9 +292,11 @@ static void a_superblock_survives_encode_and_decode(void **state)
 
 		remap_super_encode(block, &s, &l);
 		memset(&s2, 0xee, sizeof(s2));
-		assert_int_equal(remap_super_decode(block, REMAP_ANYWHERE, &s2, &l2), REMAP_VALID);
+		assert_int_equal(remap_super_decode(block, REMAP_ANYWHERE, &s2), REMAP_VALID);
 		assert_memory_equal(&s2, &s, sizeof(s));
-		assert_memory_equal(&l2, &l, LAYOUT_BYTES);
+		memset(&l2, 0, sizeof(l2));
+		assert_int_equal(remap_layout_of(&l2, &s2), 0);
+		assert_same_layout(&l2, &l);
 	}
 }
 
@@ -307,7 +320,7 @@ static void a_string_without_end_is_cut_off(void **state)
 			memset(block + offsetof(struct remap_disk_super, data_fsuuid), 'z', 128);
 			super_reseal(block);
 		}
-		assert_int_equal(remap_super_decode(block, REMAP_ANYWHERE, &s2, &l), REMAP_VALID);
+		assert_int_equal(remap_super_decode(block, REMAP_ANYWHERE, &s2), REMAP_VALID);
 		assert_int_equal(strnlen(s2.label, 32), 31);
 		assert_int_equal(strnlen(s2.data_wwn, 128), 127);
 		assert_int_equal(strnlen(s2.data_fsuuid, 128), 127);
@@ -369,7 +382,8 @@ static void impossible_fields_are_refused_though_the_checksum_is_right(void **st
 	static const struct forgery forgeries[] = {
 		FORGE(version, 0, REMAP_BAD_VERSION), FORGE(version, 2, REMAP_BAD_VERSION),
 		FORGE(version, ~0U, REMAP_BAD_VERSION),
-		FORGE(incompat, 1, REMAP_BAD_FEATURE),
+		FORGE(incompat, 2, REMAP_BAD_FEATURE), BAD(incompat, REMAP_INCOMPAT_GROWN),
+		BAD(grown, 1), BAD(grown, ~0U), FINE(grown_from[0], 1),
 		FORGE(incompat, 1ULL << 63, REMAP_BAD_FEATURE),
 		FINE(compat, ~0ULL), FINE(ro_compat, ~0ULL), FINE(created, 0), FINE(label[0], 0),
 		FINE(uuid[0], 0), FINE(reserved[0], 1),
@@ -404,9 +418,9 @@ static void impossible_fields_are_refused_though_the_checksum_is_right(void **st
 	for (unsigned int i = 0; i < 2; i++) {		/* one less, one more */
 		const struct forgery close[] = {
 			BAD(slots, l.slots - 1 + 2 * i), BAD(tables, l.tables - 1 + 2 * i),
-			BAD(zone_sectors, l.zone_sectors - UNIT + 2 * i * UNIT),
-			BAD(zone_start[1], l.zone_start[1] - UNIT + 2 * i * UNIT),
-			BAD(zone_start[4], l.zone_start[4] - UNIT + 2 * i * UNIT),
+			BAD(zone_sectors, l.band[0].zone_sectors - UNIT + 2 * i * UNIT),
+			BAD(zone_start[1], l.band[0].zone_start[1] - UNIT + 2 * i * UNIT),
+			BAD(zone_start[4], l.band[0].zone_start[4] - UNIT + 2 * i * UNIT),
 			FORGE(tables_used, l.tables + i, i ? REMAP_BAD_FIELD : REMAP_VALID),
 		};
 
@@ -426,12 +440,12 @@ static void unknown_features_are_reported_to_the_caller(void **state)
 	s.compat = 5;
 	s.ro_compat = 1ULL << 40;
 	remap_super_encode(block, &s, &l);
-	assert_int_equal(remap_super_decode(block, REMAP_ANYWHERE, &s2, &l), REMAP_VALID);
+	assert_int_equal(remap_super_decode(block, REMAP_ANYWHERE, &s2), REMAP_VALID);
 	assert_int_equal(s2.compat, 5);
 	assert_int_equal(s2.ro_compat, 1ULL << 40);
 	s.incompat = 2;
 	remap_super_encode(block, &s, &l);
-	assert_int_equal(remap_super_decode(block, REMAP_ANYWHERE, &s2, &l), REMAP_BAD_FEATURE);
+	assert_int_equal(remap_super_decode(block, REMAP_ANYWHERE, &s2), REMAP_BAD_FEATURE);
 	assert_int_equal(s2.incompat, 2);
 	assert_memory_equal(s2.uuid, s.uuid, 16);
 }
@@ -439,7 +453,7 @@ static void unknown_features_are_reported_to_the_caller(void **state)
 static void a_superblock_counts_only_in_its_own_place(void **state)
 {
 	struct remap_super s;
-	struct remap_layout l, l2;
+	struct remap_layout l;
 	u8 block[REMAP_MD_BLOCK];
 
 	(void)state;
@@ -448,12 +462,152 @@ static void a_superblock_counts_only_in_its_own_place(void **state)
 		s.generation = g;
 		remap_super_encode(block, &s, &l);
 		for (unsigned int z = 0; z < REMAP_ZONES; z++) {
-			u64 right = l.zone_start[z] + (g & 1) * MD;
+			u64 start = remap_zone_start(&l, z), right = start + (g & 1) * MD;
 
-			for (u64 at = l.zone_start[z]; at < l.zone_start[z] + UNIT; at++)
-				assert_int_equal(remap_super_decode(block, at, &s, &l2),
+			for (u64 at = start; at < start + UNIT; at++)
+				assert_int_equal(remap_super_decode(block, at, &s),
 						 at == right ? REMAP_VALID : REMAP_MISPLACED);
 		}
+	}
+}
+
+/* ---- growing ---- */
+
+/* Zones and slots of all bands are where they were, apart from each other, and within the spare. */
+static void check_grown(const struct remap_layout *old, const struct remap_layout *l, u64 spare,
+			u64 *seed)
+{
+	u64 end = 0;
+	u32 slots = 0;
+
+	assert_memory_equal(old->band, l->band, old->bands * sizeof(l->band[0]));
+	assert_int_equal(l->bands, old->bands + 1);
+	for (unsigned int n = 0; n < l->bands; n++) {
+		const struct remap_band *b = &l->band[n];
+
+		assert_int_equal(b->zone_start[0] % UNIT, 0);
+		for (unsigned int z = 0; z < REMAP_ZONES; z++) {
+			assert_true(b->zone_start[z] >= end);
+			end = b->zone_start[z] + b->zone_sectors;
+			assert_true(remap_table_sector(l, z, b->first_table + b->tables - 1, 1) +
+				    MD <= end);
+		}
+		assert_int_equal(remap_table_sector(l, 3, b->first_table, 0),
+				 b->zone_start[3] + 2 * MD);
+		slots += b->gap_slots[3] - b->first_table * REMAP_ENTRIES;
+		for (unsigned int i = 0; i < 20; i++) {
+			u32 slot = b->first_table * REMAP_ENTRIES;
+
+			slot += (u32)(rnd(seed) % (b->gap_slots[3] - slot));
+			assert_true(remap_slot_exists(l, slot));
+			assert_int_equal(remap_band_of(l, slot / REMAP_ENTRIES) - l->band, n);
+			assert_true(remap_slot_sector(l, slot) >= b->zone_start[0] +
+				    b->zone_sectors);
+			assert_true(remap_slot_sector(l, slot) + l->block_sectors <=
+				    b->zone_start[4]);
+		}
+		/* numbers behind a band's last slot, up to a table block's end, are nobody's */
+		if (b->gap_slots[3] % REMAP_ENTRIES)
+			assert_false(remap_slot_exists(l, b->gap_slots[3]));
+	}
+	assert_true(end <= spare);
+	assert_int_equal(slots, l->slots);
+	assert_false(remap_slot_exists(l, l->tables * REMAP_ENTRIES));
+	assert_false(remap_slot_exists(l, ~0U));
+}
+
+static void a_spare_grows_and_nothing_moves(void **state)
+{
+	struct remap_layout l, old, again;
+	u8 block[REMAP_MD_BLOCK];
+	struct remap_super s, s2;
+	u64 seed = 21;
+
+	(void)state;
+	for (unsigned int round = 0; round < 200; round++) {
+		sample(&s, &l);
+		s.block_size = block_sizes[rnd(&seed) % 6];
+		s.sector_size = 512;
+		s.spare_sectors = 6 * UNIT + rnd(&seed) % (TIB >> (6 + rnd(&seed) % 14));
+		assert_int_equal(remap_layout_of(&l, &s), 0);
+		for (unsigned int n = 1; n <= REMAP_MAX_GROWN; n++) {
+			u64 more = 7 * UNIT + rnd(&seed) % (TIB >> (6 + rnd(&seed) % 14));
+
+			old = l;
+			assert_int_equal(remap_super_grow(&s, s.spare_sectors + more), 0);
+			assert_int_equal(remap_layout_extend(&l, &s), 0);
+			check_grown(&old, &l, s.spare_sectors, &seed);
+			assert_int_equal(remap_layout_of(&again, &s), 0);
+			assert_same_layout(&again, &l);
+			remap_layout_retract(&again);
+			assert_same_layout(&again, &old);
+			s.tables_used = l.tables;
+			remap_super_encode(block, &s, &l);
+			assert_int_equal(remap_super_decode(block, REMAP_ANYWHERE, &s2),
+					 REMAP_VALID);
+			assert_memory_equal(&s2, &s, sizeof(s));
+		}
+		s2 = s;
+		assert_int_equal(remap_super_grow(&s, s.spare_sectors + TIB), -E2BIG);
+		assert_memory_equal(&s2, &s, sizeof(s));
+	}
+}
+
+static void what_has_no_room_for_a_slot_is_no_growth(void **state)
+{
+	struct remap_super s, before;
+	struct remap_layout l;
+
+	(void)state;
+	sample(&s, &l);
+	before = s;
+	for (u64 more = 0; more < 6 * UNIT; more++) {
+		assert_int_equal(remap_super_grow(&s, SPARE + more), -ENOSPC);
+		assert_memory_equal(&s, &before, sizeof(s));
+	}
+	assert_int_equal(remap_super_grow(&s, SPARE - 1), -ENOSPC);
+	assert_int_equal(remap_super_grow(&s, ~0ULL), -ENOSPC);
+	assert_memory_equal(&s, &before, sizeof(s));
+
+	/* nor what has room, when there are no numbers left for slots */
+	s.block_size = 512;
+	s.sector_size = 512;
+	s.spare_sectors = TIB;
+	assert_int_equal(remap_layout_of(&l, &s), 0);
+	assert_int_equal(l.slots, REMAP_MAX_SLOTS);
+	if (!remap_super_grow(&s, 2 * TIB))
+		assert_int_equal(remap_layout_extend(&l, &s), -ENOSPC);
+	assert_int_equal(l.bands, 1);
+	assert_int_equal(l.slots, REMAP_MAX_SLOTS);
+}
+
+static void impossible_growth_is_refused_though_the_checksum_is_right(void **state)
+{
+	struct remap_super s;
+	struct remap_layout l;
+
+	(void)state;
+	sample(&s, &l);
+	assert_int_equal(remap_super_grow(&s, 2 * SPARE), 0);
+	assert_int_equal(remap_super_grow(&s, 4 * SPARE), 0);
+	assert_int_equal(remap_layout_of(&l, &s), 0);
+	{
+		const struct forgery forgeries[] = {
+			FINE(generation, 7), BAD(incompat, 0),
+			FORGE(incompat, 3, REMAP_BAD_FEATURE),
+			BAD(grown, 0), BAD(grown, 1), BAD(grown, 3), BAD(grown, 16),
+			BAD(grown, ~0U),
+			BAD(grown_from[0], 0), BAD(grown_from[0], 1), BAD(grown_from[0], 2 * SPARE),
+			BAD(grown_from[0], ~0ULL), BAD(grown_from[1], SPARE),
+			BAD(grown_from[1], 4 * SPARE), BAD(grown_from[1], ~0ULL),
+			FINE(grown_from[2], 5),
+			BAD(spare_sectors, 2 * SPARE), BAD(spare_sectors, SPARE),
+			BAD(spare_sectors, 0), BAD(slots, l.slots - 1), BAD(tables, l.tables - 1),
+			FINE(tables_used, l.tables), BAD(tables_used, l.tables + 1),
+		};
+
+		for (size_t i = 0; i < ARRAY_SIZE(forgeries); i++)
+			check_forgery(&s, &l, &forgeries[i]);
 	}
 }
 
@@ -960,9 +1114,8 @@ static void a_table_commit_cut_off_anywhere_leaves_before_or_after(void **state)
 static u64 super_generation(const u8 *block)
 {
 	struct remap_super s;
-	struct remap_layout l;
 
-	return remap_super_decode(block, REMAP_ANYWHERE, &s, &l) == REMAP_VALID ? s.generation : 0;
+	return remap_super_decode(block, REMAP_ANYWHERE, &s) == REMAP_VALID ? s.generation : 0;
 }
 
 static void make_super(u8 *block, u64 g)
@@ -1011,6 +1164,9 @@ int main(void)
 		T(impossible_fields_are_refused_though_the_checksum_is_right),
 		T(unknown_features_are_reported_to_the_caller),
 		T(a_superblock_counts_only_in_its_own_place),
+		T(a_spare_grows_and_nothing_moves),
+		T(what_has_no_room_for_a_slot_is_no_growth),
+		T(impossible_growth_is_refused_though_the_checksum_is_right),
 		T(the_superblock_with_the_best_claim_is_chosen),
 		T(a_table_block_survives_seal_and_check),
 		T(no_bit_of_a_table_block_can_flip_unseen),

@@ -248,7 +248,6 @@ static void format_leaves_no_superblock_of_an_older_life(void **state)
 {
 	u64 place[REMAP_SUPER_PLACES];
 	struct remap_super old = example, s;
-	struct remap_layout l;
 	u8 block[REMAP_MD_BLOCK];
 	unsigned int n;
 
@@ -267,7 +266,7 @@ static void format_leaves_no_superblock_of_an_older_life(void **state)
 	n = remap_super_places(st.sectors, place);
 	for (unsigned int i = 0; i < 2 * n; i++) {
 		raw_read(place[i / 2] + (i & 1) * MD_SECTORS, block, sizeof(block));
-		if (!remap_super_decode(block, REMAP_ANYWHERE, &s, &l))
+		if (!remap_super_decode(block, REMAP_ANYWHERE, &s))
 			assert_memory_equal(s.uuid, example.uuid, 16);
 	}
 }
@@ -297,8 +296,8 @@ static void any_four_zones_can_be_destroyed(void **state)
 
 			for (unsigned int z = 0; z < REMAP_ZONES; z++)
 				if (z != survivor)
-					fill(sp.layout.zone_start[z], sp.layout.zone_sectors,
-					     junk[j]);
+					fill(remap_zone_start(&sp.layout, z),
+					     sp.layout.band[0].zone_sectors, junk[j]);
 			sp = found();
 			check_populated(&sp);
 			v = verdict(&sp);
@@ -307,7 +306,8 @@ static void any_four_zones_can_be_destroyed(void **state)
 						 REMAP_REPLICA_CORRUPT);
 			assert_int_equal(remap_spare_repair(&st, &sp, &v, &err), 0);
 			assert_true(v.ok);
-			fill(sp.layout.zone_start[survivor], sp.layout.zone_sectors, 0);
+			fill(remap_zone_start(&sp.layout, survivor),
+			     sp.layout.band[0].zone_sectors, 0);
 			sp = found();
 			check_populated(&sp);
 		}
@@ -481,7 +481,7 @@ static void a_grown_spare_is_found(void **state)
 	sp = found();
 	check_populated(&sp);
 
-	fill(0, sp.layout.zone_sectors, 0);
+	fill(0, sp.layout.band[0].zone_sectors, 0);
 	assert_int_equal(remap_spare_find(&st, false, &sp, &err), -ENODATA);
 	assert_non_null(strstr(err.text, "--search"));
 	assert_int_equal(remap_spare_find(&st, true, &sp, &err), 0);
@@ -489,6 +489,65 @@ static void a_grown_spare_is_found(void **state)
 	assert_int_equal(remap_spare_repair(&st, &sp, &v, &err), 0);
 	assert_true(v.ok);
 	sp = found();
+}
+
+/* What the kernel does for "grow", but for the commit. */
+static void grow_file(struct remap_spare *sp, u64 sectors)
+{
+	assert_int_equal(ftruncate(st.fd, (off_t)(sectors << 9)), 0);
+	st.sectors = sectors;
+	assert_int_equal(remap_super_grow(&sp->super, sectors), 0);
+	assert_int_equal(remap_layout_extend(&sp->layout, &sp->super), 0);
+	sp->super.generation++;
+	put_super(sp, &sp->super, 0x1f);
+}
+
+static void a_spare_that_grew_twice_is_read_and_mended(void **state)
+{
+	struct remap_entry e = { .block = 4711, .seq = 9, .state = REMAP_SLOT_MAPPED };
+	struct remap_spare sp = populated();
+	const u32 first = sp.layout.tables * REMAP_ENTRIES;
+	u8 block[REMAP_MD_BLOCK];
+	struct remap_verdict v;
+	struct remap_table t;
+
+	(void)state;
+	grow_file(&sp, 3 * (SPARE_BYTES >> 9) + 77);
+	grow_file(&sp, 5 * (SPARE_BYTES >> 9));
+	sp = found();
+	assert_int_equal(sp.layout.bands, 3);
+	check_populated(&sp);
+
+	/* an entry in the second band's first table block, which has a gap of numbers before it */
+	sp.super.tables_used = 2;
+	sp.super.generation++;
+	remap_table_init(block, 1);
+	remap_entry_set(block, 5, &e);
+	remap_table_seal(block, sp.super.uuid, 1);
+	for (unsigned int z = 0; z < REMAP_ZONES; z++)
+		raw_write(remap_table_sector(&sp.layout, z, 1, 1), block, sizeof(block));
+	put_super(&sp, &sp.super, 0x1f);
+	sp = found();
+	assert_true(verdict(&sp).ok);
+	for (unsigned int keep = 0; keep < REMAP_ZONES; keep++) {
+		for (unsigned int z = 0; z < REMAP_ZONES; z++)
+			for (unsigned int n = 0; n < 3 && z != keep; n++)
+				fill(sp.layout.band[n].zone_start[z],
+				     sp.layout.band[n].zone_sectors, 0xa5);
+		/* without the zone at sector 0 it has to be searched for */
+		assert_int_equal(remap_spare_find(&st, keep != 0, &sp, &err), 0);
+		assert_int_equal(remap_spare_table(&st, &sp, &t, &err), 0);
+		assert_int_equal(t.n, 2);
+		assert_int_equal(t.slot[1].slot, first + 5);
+		assert_int_equal(t.slot[1].entry.block, 4711);
+		assert_true(remap_spare_owns(&st, &sp,
+					     remap_slot_sector(&sp.layout, first + 5) << 9));
+		assert_false(remap_spare_owns(&st, &sp,
+					      remap_slot_sector(&sp.layout, first + 6) << 9));
+		remap_table_free(&t);
+		assert_int_equal(remap_spare_repair(&st, &sp, &v, &err), 0);
+		assert_true(v.ok);
+	}
 }
 
 static void a_shrunk_spare_can_be_read_but_is_not_written(void **state)
@@ -545,14 +604,14 @@ static void a_search_does_not_collect_for_ever(void **state)
 		s.created++;
 		memcpy(s.uuid, &i, sizeof(i));
 		assert_int_equal(remap_layout_compute(&l, s.spare_sectors, s.block_size), 0);
-		s.spare_sectors += l.zone_sectors;
+		s.spare_sectors += l.band[0].zone_sectors;
 		assert_int_equal(remap_layout_compute(&l, s.spare_sectors, s.block_size), 0);
 		s.generation = 2;
 		remap_super_encode(block, &s, &l);
-		raw_write(l.zone_start[1], block, sizeof(block));
+		raw_write(l.band[0].zone_start[1], block, sizeof(block));
 		s.generation = 1;
 		remap_super_encode(block, &s, &l);
-		raw_write(l.zone_start[1] + MD_SECTORS, block, sizeof(block));
+		raw_write(l.band[0].zone_start[1] + MD_SECTORS, block, sizeof(block));
 	}
 	assert_int_equal(remap_spare_find(&st, true, &sp, &err), -EUCLEAN);
 	assert_non_null(strstr(err.text, "more than 1024 superblocks"));
@@ -567,7 +626,7 @@ static void an_unknown_feature_is_not_evaded_by_an_older_generation(void **state
 
 	(void)state;
 	s.generation = 2;
-	s.incompat = 1;
+	s.incompat = 2;
 	put_super(&sp, &s, 0x1f);
 	assert_int_equal(remap_spare_find(&st, false, &sp, &err), -EOPNOTSUPP);
 }
@@ -688,8 +747,8 @@ static void repair_never_loses_anything(void **state)
 	struct remap_verdict v;
 
 	(void)state;
-	fill(sp.layout.zone_start[0], sp.layout.zone_sectors, 0);
-	fill(sp.layout.zone_start[2], sp.layout.zone_sectors, 0xff);
+	fill(sp.layout.band[0].zone_start[0], sp.layout.band[0].zone_sectors, 0);
+	fill(sp.layout.band[0].zone_start[2], sp.layout.band[0].zone_sectors, 0xff);
 	fill(remap_table_sector(&sp.layout, 3, 0, 2), MD_SECTORS, 0);
 	fill(remap_table_sector(&sp.layout, 4, 0, 2), MD_SECTORS, 0);
 	record();
@@ -708,10 +767,10 @@ static void update_needs_three_replicas(void **state)
 	struct remap_spare sp = populated();
 
 	(void)state;
-	disk.ro_from = (off_t)(sp.layout.zone_start[3] << 9);
+	disk.ro_from = (off_t)(sp.layout.band[0].zone_start[3] << 9);
 	disk.ro_to = SPARE_BYTES;
 	assert_int_equal(remap_spare_update(&st, &sp, &sp.super, &err), 0);
-	disk.ro_from = (off_t)(sp.layout.zone_start[2] << 9);
+	disk.ro_from = (off_t)(sp.layout.band[0].zone_start[2] << 9);
 	assert_int_equal(remap_spare_update(&st, &sp, &sp.super, &err), -EIO);
 	assert_int_equal(sp.super.generation, 2);
 }
@@ -734,7 +793,7 @@ static void update_first_secures_the_newest(void **state)
 	disk.record = false;
 	for (int i = 0; i < 500; i++) {
 		crash((unsigned int)i % (disk.flushes + 1), &seed);
-		fill(sp.layout.zone_start[2], sp.layout.zone_sectors, 0);
+		fill(sp.layout.band[0].zone_start[2], sp.layout.band[0].zone_sectors, 0);
 		sp = found();
 		check_populated(&sp);
 	}
@@ -870,10 +929,10 @@ static void repair_says_which_zones_stay_bad(void **state)
 	struct remap_verdict v;
 
 	(void)state;
-	fill(sp.layout.zone_start[1], sp.layout.zone_sectors, 0);
-	fill(sp.layout.zone_start[3], sp.layout.zone_sectors, 0);
-	disk.ro_from = (off_t)(sp.layout.zone_start[3] << 9);
-	disk.ro_to = disk.ro_from + (off_t)(sp.layout.zone_sectors << 9);
+	fill(sp.layout.band[0].zone_start[1], sp.layout.band[0].zone_sectors, 0);
+	fill(sp.layout.band[0].zone_start[3], sp.layout.band[0].zone_sectors, 0);
+	disk.ro_from = (off_t)(sp.layout.band[0].zone_start[3] << 9);
+	disk.ro_to = disk.ro_from + (off_t)(sp.layout.band[0].zone_sectors << 9);
 	assert_int_equal(remap_spare_repair(&st, &sp, &v, &err), 0);
 	assert_int_equal(v.state[1], REMAP_REPLICA_OK);
 	assert_int_equal(v.state[3], REMAP_REPLICA_CORRUPT);
@@ -899,6 +958,7 @@ int main(void)
 		TEST(a_generation_in_the_wrong_copy_does_not_count),
 		TEST(of_two_entries_for_a_block_the_later_counts),
 		TEST(a_grown_spare_is_found),
+		TEST(a_spare_that_grew_twice_is_read_and_mended),
 		TEST(a_shrunk_spare_can_be_read_but_is_not_written),
 		TEST(an_unknown_feature_is_not_evaded_by_an_older_generation),
 		TEST(an_unknown_ro_feature_forbids_writing),

@@ -44,8 +44,46 @@ def super_of(block, sector):
     s["compat"], s["ro_compat"], s["incompat"], s["created"] = struct.unpack_from("<4Q", block, 168)
     for i, name in enumerate(("data_wwn", "data_serial", "data_partuuid", "data_fsuuid")):
         s[name] = text(block[200 + 128 * i:328 + 128 * i])
+    grown = struct.unpack_from("<I", block, 712)[0]
+    ends = list(struct.unpack_from("<15Q", block, 720))[:grown] + [s["spare_sectors"]]
+    s["bands"] = bands_of(s, ends)
     places = [start + 8 * (s["generation"] & 1) for start in s["zone_start"]]
-    return s if s["incompat"] == 0 and sector in places else None
+    return s if s["incompat"] == (grown > 0) and sector in places else None
+
+
+def layout_of(sectors, per_slot, units):
+    """Zones and slots of a band with zones of so many times 64 KiB, or None."""
+    zone = 128 * units
+    if 5 * zone > sectors:
+        return None
+    starts = [i * (sectors - zone) // 4 // 128 * 128 for i in range(5)]
+    gaps = [(starts[i + 1] - starts[i] - zone) // per_slot for i in range(4)]
+    return starts, zone, gaps, min(sum(gaps), 254 * (8 * units - 1))
+
+
+def bands_of(s, ends):
+    per_slot = s["block_size"] // 512
+    bands, start, first = [], 0, 0
+    for end in ends:
+        start = (start + 127) // 128 * 128
+        sectors, units = end - start, 1
+        # the least that has tables for all; or the one below, if that gives more
+        while 254 * (8 * units - 1) < (sectors - 5 * 128 * units) // per_slot:
+            units += 1
+        found = layout_of(sectors, per_slot, units)
+        below = layout_of(sectors, per_slot, units - 1) if units > 1 else None
+        if not found or below and below[3] > found[3]:
+            found = below
+        starts, zone, gaps, slots = found
+        bands.append({"start": [start + at for at in starts], "zone": zone, "gaps": gaps,
+                      "slots": slots, "first": first, "tables": -(-slots // ENTRIES)})
+        first += bands[-1]["tables"]
+        start = end
+    return bands
+
+
+def band_of(s, index):
+    return [b for b in s["bands"] if b["first"] <= index][-1]
 
 
 def table_of(block, s, index, letter):
@@ -58,7 +96,8 @@ def table_of(block, s, index, letter):
     entries = []
     for e in range(ENTRIES):
         low, high, state, _, lost, seq = struct.unpack_from("<IHBBII", block, 32 + 16 * e)
-        if state > 2 or (state and ENTRIES * index + e >= s["slots"]):
+        band = band_of(s, index)
+        if state > 2 or (state and ENTRIES * (index - band["first"]) + e >= band["slots"]):
             return None
         entries.append((low | high << 32, state, lost, seq))
     return generation, entries
@@ -66,11 +105,11 @@ def table_of(block, s, index, letter):
 
 def slot_sector(s, slot):
     per_slot = s["block_size"] // 512
-    for i in range(4):
-        start = s["zone_start"][i] + s["zone_sectors"]
-        count = (s["zone_start"][i + 1] - start) // per_slot
+    band = band_of(s, slot // ENTRIES)
+    slot -= ENTRIES * band["first"]
+    for start, count in zip(band["start"], band["gaps"]):
         if slot < count:
-            return start + slot * per_slot
+            return start + band["zone"] + slot * per_slot
         slot -= count
     return None
 
@@ -98,9 +137,10 @@ def main(path):
     lost_tables = 0
     for index in range(s["tables_used"]):
         copies = []
-        for start in s["zone_start"]:
+        band = band_of(s, index)
+        for start in band["start"]:
             for letter in (0, 1):
-                at = start * 512 + BLOCK * (2 + 2 * index + letter)
+                at = start * 512 + BLOCK * (2 + 2 * (index - band["first"]) + letter)
                 found = table_of(data[at:at + BLOCK], s, index, letter)
                 if found:
                     copies.append(found)
@@ -138,6 +178,9 @@ def main(path):
         "data_sectors": s["data_sectors"], "spare_sectors": s["spare_sectors"],
         "zone_sectors": s["zone_sectors"],
         "zones": [{"index": i, "sector": at} for i, at in enumerate(s["zone_start"])],
+        "bands": [{"first_table": b["first"], "tables": b["tables"],
+                   "first_slot": ENTRIES * b["first"], "slots": b["slots"],
+                   "zone_sectors": b["zone"], "zones": b["start"]} for b in s["bands"]],
         "tables": s["tables"], "tables_used": s["tables_used"], "slots_total": s["slots"],
         "data_wwn": s["data_wwn"], "data_serial": s["data_serial"],
         "data_partuuid": s["data_partuuid"], "data_fsuuid": s["data_fsuuid"],

@@ -405,6 +405,29 @@ static void put_time(struct json_object *o, const char *key, u64 seconds)
 		put_str(o, key, NULL);
 }
 
+/* Of a spare that has grown, where each piece of it has its zones and slots; else one of all. */
+static struct json_object *describe_bands(const struct remap_layout *l)
+{
+	struct json_object *bands = json_object_new_array();
+
+	for (unsigned int n = 0; n < l->bands; n++) {
+		struct json_object *o = json_object_new_object(), *at = json_object_new_array();
+		const struct remap_band *b = &l->band[n];
+
+		for (unsigned int z = 0; z < REMAP_ZONES; z++)
+			json_object_array_add(at, json_object_new_uint64(b->zone_start[z]));
+		put_num(o, "first_table", b->first_table);
+		put_num(o, "tables", b->tables);
+		put_num(o, "first_slot", b->first_table * REMAP_ENTRIES);
+		put_num(o, "slots",
+			b->gap_slots[REMAP_ZONES - 2] - b->first_table * REMAP_ENTRIES);
+		put_num(o, "zone_sectors", b->zone_sectors);
+		json_object_object_add(o, "zones", at);
+		json_object_array_add(bands, o);
+	}
+	return bands;
+}
+
 static struct json_object *describe_super(const struct remap_store *st,
 					  const struct remap_spare *sp)
 {
@@ -424,15 +447,16 @@ static struct json_object *describe_super(const struct remap_store *st,
 	put_num(o, "sector_size", s->sector_size);
 	put_num(o, "data_sectors", s->data_sectors);
 	put_num(o, "spare_sectors", s->spare_sectors);
-	put_num(o, "zone_sectors", sp->layout.zone_sectors);
+	put_num(o, "zone_sectors", sp->layout.band[0].zone_sectors);
 	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
 		struct json_object *zone = json_object_new_object();
 
 		put_num(zone, "index", z);
-		put_num(zone, "sector", sp->layout.zone_start[z]);
+		put_num(zone, "sector", remap_zone_start(&sp->layout, z));
 		json_object_array_add(zones, zone);
 	}
 	json_object_object_add(o, "zones", zones);
+	json_object_object_add(o, "bands", describe_bands(&sp->layout));
 	put_num(o, "tables", sp->layout.tables);
 	put_num(o, "tables_used", s->tables_used);
 	put_num(o, "compat", s->compat);
@@ -492,6 +516,14 @@ int cmd_dump(const struct args *a)
 		{ "index", "ZONE" },
 		{ "sector", "SECTOR" },
 	};
+	static const struct field bands[] = {
+		{ "first_slot", "FIRST-SLOT" },
+		{ "slots", "SLOTS" },
+		{ "first_table", "FIRST-TABLE" },
+		{ "tables", "TABLES" },
+		{ "zone_sectors", "ZONE-SECTORS" },
+		{ "zones", "ZONES" },
+	};
 	static const struct field columns[] = {
 		{ "slot", "SLOT" },
 		{ "slot_sector", "SLOT-SECTOR" },
@@ -528,6 +560,10 @@ int cmd_dump(const struct args *a)
 		text_fields(o, FIELDS(fields));
 		puts("");
 		text_table(json_object_object_get(o, "zones"), FIELDS(zones));
+		if (sp.super.grown) {
+			puts("");
+			text_table(json_object_object_get(o, "bands"), FIELDS(bands));
+		}
 		if (t.n)
 			puts("");
 		text_rows(&rows, FIELDS(columns));
@@ -589,7 +625,7 @@ static struct json_object *scan_device(const struct remap_dev *dev, bool search,
 		put_num(o, "size_sectors", sp.super.data_sectors);
 		put_num(o, "slots_total", sp.layout.slots);
 		if (sp.super.spare_sectors > st.sectors) {
-			r = remap_fail(&err, -ENOSPC, "%s: is smaller than when it was formatted "
+			r = remap_fail(&err, -ENOSPC, "%s: is smaller than it was "
 				       "(restore its size)", dev->path);
 		} else {
 			r = remap_spare_table(&st, &sp, &t, &err);

@@ -311,11 +311,11 @@ static int start(const struct args *a, struct json_object **result)
 		return problem_err(&err);
 
 	/* the kernel looks for the metadata where they are on a spare of this size */
-	if (!spare_size && spare.sectors != sp.super.spare_sectors) {
+	if (!spare_size && spare.sectors != remap_first_sectors(&sp.super)) {
 		size_t len = strlen(words);
 
 		snprintf(words + len, sizeof(words) - len, " spare_size %" PRIu64,
-			 sp.super.spare_sectors);
+			 remap_first_sectors(&sp.super));
 		n += 2;
 	}
 	at = snprintf(params, sizeof(params), "%u:%u 0 %u:%u 0", major(data.rdev), minor(data.rdev),
@@ -787,6 +787,29 @@ int cmd_repair(const struct args *a)
 	return verify_target(a, t.name, "they do not take writes: see the kernel log");
 }
 
+int cmd_grow(const struct args *a)
+{
+	static const struct field fields[] = {
+		{ "name", "Name" },
+		{ "slots_before", "Slots before" },
+		{ "slots_total", "Slots" },
+	};
+	_cleanup_json_ struct json_object *o = json_object_new_object();
+	struct remap_target before, t;
+	struct remap_err err;
+
+	if (remap_dm_get(device_name(a->pos[0]), &before, &err) ||
+	    remap_dm_message(before.name, NULL, &err, "grow") ||
+	    remap_dm_get(before.name, &t, &err))
+		return problem_err(&err);
+	put_str(o, "name", t.name);
+	put_num(o, "slots_before", before.word[REMAP_ST_SLOTS_TOTAL]);
+	put_num(o, "slots_total", t.word[REMAP_ST_SLOTS_TOTAL]);
+	if (!out_json(a, o))
+		text_fields(o, FIELDS(fields));
+	return EXIT_GOOD;
+}
+
 int cmd_reset(const struct args *a)
 {
 	_cleanup_json_ struct json_object *o = json_object_new_object();
@@ -806,8 +829,8 @@ int cmd_reset(const struct args *a)
 		return EXIT_GOOD;
 	case REMAP_EXHAUSTED:
 		return problem("%s: is still exhausted, no slot of its spare is free (remapctl "
-			       "unmap frees slots where the disk is well again; a larger spare "
-			       "needs a new format, once all is unmapped or copied away)", t.name);
+			       "unmap frees slots where the disk is well again; where the spare's "
+			       "device can be enlarged, remapctl grow uses that)", t.name);
 	default:
 		return problem("%s: is still %s (see the kernel log)", t.name,
 			       remap_state_name(t.state));

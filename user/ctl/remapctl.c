@@ -109,6 +109,8 @@ static const struct command {
 	{ "dump", cmd_dump, OPT_SPARE | OPT_SEARCH, OPT_SPARE, 0, 0, "--spare DEV",
 	  "Show all that is recorded on a spare." },
 	{ "scan", cmd_scan, OPT_SEARCH, 0, 0, 0, "", "Find the spares of this machine." },
+	{ "grow", cmd_grow, 0, 0, 1, 1, "NAME",
+	  "Use the room of a spare whose device has become larger." },
 	{ "reset", cmd_reset, 0, 0, 1, 1, "NAME",
 	  "Let a device that has stopped remapping (paused, failed) go on." },
 };

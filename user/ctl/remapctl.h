@@ -51,7 +51,7 @@ int repair_spare(const struct args *a);
 
 /* cmd_target.c: what works on an active device */
 command_fn cmd_start, cmd_create, cmd_stop, cmd_status, cmd_list, cmd_remap, cmd_unmap, cmd_verify,
-	   cmd_repair, cmd_reset;
+	   cmd_repair, cmd_grow, cmd_reset;
 
 /* cmd_import.c */
 command_fn cmd_import;

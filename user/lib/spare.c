@@ -137,7 +137,6 @@ static void candidates_free(struct candidates *c)
 
 static int candidate_add(struct candidates *c, const void *block, u64 sector)
 {
-	struct remap_layout l;
 	enum remap_check found;
 
 	if (c->n == c->room) {
@@ -152,7 +151,7 @@ static int candidate_add(struct candidates *c, const void *block, u64 sector)
 		c->s = s;
 		c->room = room;
 	}
-	found = remap_super_decode(block, sector, &c->s[c->n], &l);
+	found = remap_super_decode(block, sector, &c->s[c->n]);
 	if (found == REMAP_VALID) {
 		c->n++;
 		return 0;
@@ -265,20 +264,23 @@ static int pick(struct remap_store *st, struct candidates *c, struct remap_spare
 		return remap_fail(err, best, "%s: superblocks of two formats, equally many (format "
 				  "it anew, or wipe those of the wrong one)", st->name);
 	sp->super = c->s[best];
-	r = remap_layout_compute(&sp->layout, sp->super.spare_sectors, sp->super.block_size);
+	r = remap_layout_of(&sp->layout, &sp->super);
 	if (r)
 		return remap_fail(err, -EUCLEAN, "%s: impossible layout", st->name);
 
 	/* On a spare that has grown the zones are elsewhere than its size suggests. */
-	for (int z = 0; z < REMAP_ZONES; z++) {
-		r = look_at(st, sp->layout.zone_start[z], buf, c);
+	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
+		r = look_at(st, remap_zone_start(&sp->layout, z), buf, c);
 		if (r)
 			return look_failed(st, r, err);
 	}
 	for (unsigned int i = first; i < c->n; i++)
-		if (remap_super_same_shape(&c->s[i], &sp->super) &&
+		if (remap_super_same_spare(&c->s[i], &sp->super) &&
 		    c->s[i].generation > sp->super.generation)
 			sp->super = c->s[i];
+	r = remap_layout_of(&sp->layout, &sp->super);
+	if (r)
+		return remap_fail(err, -EUCLEAN, "%s: impossible layout", st->name);
 
 	/* An older generation from before the feature is no way around it. */
 	if (c->unknown && c->unknown->generation > sp->super.generation &&
@@ -403,10 +405,9 @@ static u64 generation_of(const struct remap_spare *sp, const u8 *block, u32 inde
 
 	if (index == REMAP_SUPER_INDEX) {
 		struct remap_super s;
-		struct remap_layout l;
 		u64 sector = remap_super_sector(&sp->layout, zone, copy);
 
-		if (remap_super_decode(block, sector, &s, &l) ||
+		if (remap_super_decode(block, sector, &s) ||
 		    memcmp(s.uuid, sp->super.uuid, sizeof(s.uuid)))
 			return 0;
 		return s.generation;
@@ -480,10 +481,9 @@ int remap_spare_walk(struct remap_store *st, const struct remap_spare *sp, remap
 	judge(sp, c, 0, &f);
 	r = visit(arg, &f, err);
 
-	for (u32 first = 0; first < sp->super.tables_used && !r; first += CHUNK_TABLES) {
-		u32 left = sp->super.tables_used - first;
-		u32 n = left < CHUNK_TABLES ? left : CHUNK_TABLES;
-
+	for (u32 first = 0, n; first < sp->super.tables_used && !r; first += n) {
+		n = min(sp->super.tables_used - first, remap_table_run(&sp->layout, first));
+		n = min(n, (u32)CHUNK_TABLES);
 		for (z = 0; z < REMAP_ZONES; z++)
 			chunk_read(st, c, z, remap_table_sector(&sp->layout, z, first, 0), 2 * n);
 		for (u32 i = 0; i < n && !r; i++) {
@@ -500,28 +500,27 @@ int remap_spare_walk(struct remap_store *st, const struct remap_spare *sp, remap
 
 /* Is this 4 KiB block of a zone a copy of something, wherever it stands in the generations? */
 static bool copy_valid(const struct remap_store *st, const struct remap_spare *sp,
-		       unsigned int zone, u64 block)
+		       const struct remap_band *band, unsigned int zone, u64 block)
 {
 	_cleanup_free_ u8 *buf = buffer_alloc(REMAP_MD_BLOCK);
-	u32 index = block < 2 ? REMAP_SUPER_INDEX : (u32)(block / 2 - 1);
+	u32 index = block < 2 ? REMAP_SUPER_INDEX : band->first_table + (u32)(block / 2 - 1);
 
 	if (!buf)
 		return true;
-	if (index != REMAP_SUPER_INDEX && index >= sp->super.tables_used)
+	if (index == REMAP_SUPER_INDEX ? band != sp->layout.band : index >= sp->super.tables_used)
 		return false;
-	return !store_read(st, sp->layout.zone_start[zone] + block * MD_SECTORS, buf,
-			   REMAP_MD_BLOCK) &&
+	return !store_read(st, band->zone_start[zone] + block * MD_SECTORS, buf, REMAP_MD_BLOCK) &&
 	       generation_of(sp, buf, index, zone, block & 1);
 }
 
-/* The slot that has this sector; REMAP_NO_SLOT in a zone and where the slots end. */
-static u32 slot_at(const struct remap_layout *l, u64 sector)
+/* The slot of a band that has this sector; REMAP_NO_SLOT in a zone and where the slots end. */
+static u32 slot_at(const struct remap_layout *l, const struct remap_band *band, u64 sector)
 {
-	u32 before = 0;
+	u32 before = band->first_table * REMAP_ENTRIES;
 
-	for (unsigned int gap = 0; gap < REMAP_ZONES - 1; before = l->gap_slots[gap++]) {
-		u64 start = l->zone_start[gap] + l->zone_sectors;
-		u64 slots = l->gap_slots[gap] - before;
+	for (unsigned int gap = 0; gap < REMAP_ZONES - 1; before = band->gap_slots[gap++]) {
+		u64 start = band->zone_start[gap] + band->zone_sectors;
+		u64 slots = band->gap_slots[gap] - before;
 
 		if (sector >= start && sector < start + slots * l->block_sectors)
 			return before + (u32)((sector - start) / l->block_sectors);
@@ -552,13 +551,19 @@ static int ask_slot(void *arg, const struct remap_found *f, struct remap_err *er
 bool remap_spare_owns(struct remap_store *st, const struct remap_spare *sp, u64 byte)
 {
 	const struct remap_layout *l = &sp->layout;
+	const struct remap_band *b = l->band;
 	struct asking a = { .used = true };
 	u64 sector = byte >> 9;
 
-	for (unsigned int z = 0; z < REMAP_ZONES; z++)
-		if (sector >= l->zone_start[z] && sector < l->zone_start[z] + l->zone_sectors)
-			return copy_valid(st, sp, z, (sector - l->zone_start[z]) / MD_SECTORS);
-	a.slot = slot_at(l, sector);
+	while (b + 1 < l->band + l->bands && sector >= b[1].zone_start[0])
+		b++;
+	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
+		u64 start = b->zone_start[z];
+
+		if (sector >= start && sector < start + b->zone_sectors)
+			return copy_valid(st, sp, b, z, (sector - start) / MD_SECTORS);
+	}
+	a.slot = slot_at(l, b, sector);
 	if (a.slot == REMAP_NO_SLOT || a.slot / REMAP_ENTRIES >= sp->super.tables_used)
 		return false;
 	remap_spare_walk(st, sp, ask_slot, &a, NULL);
@@ -600,8 +605,8 @@ static int writable(const struct remap_store *st, const struct remap_spare *sp,
 		return remap_fail(err, -EROFS, "%s: uses features that forbid this version to "
 				  "write (use a newer dm-remap)", st->name);
 	if (sp->super.spare_sectors > st->sectors)
-		return remap_fail(err, -ENOSPC, "%s: is smaller than when it was formatted, %llu "
-				  "sectors instead of %llu (restore its size)", st->name,
+		return remap_fail(err, -ENOSPC, "%s: is smaller than it was, %llu sectors instead "
+				  "of %llu (restore its size)", st->name,
 				  (unsigned long long)st->sectors,
 				  (unsigned long long)sp->super.spare_sectors);
 	return 0;
@@ -671,7 +676,7 @@ static int wipe_supers(struct remap_store *st, const struct remap_layout *l, str
 		return remap_fail_errno(err, -ENOMEM, "%s", st->name);
 	/* these are among the above already; should that ever change, it must not be here */
 	for (unsigned int z = 0; z < REMAP_ZONES; z++)
-		place[n++] = l->zone_start[z];
+		place[n++] = remap_zone_start(l, z);
 	for (unsigned int i = 0; i < n; i++) {
 		r = store_write(st, place[i], zero, PAIR);
 		if (r)
