@@ -4,8 +4,13 @@
  * mended by the library. Reading twice says the same, nothing is repaired into being wrong, and
  * what is mapped is within both devices.
  *
- * The input is a list of changes: where (2 bytes, a number of 64), what (1 byte: set bytes, copy a
- * metadata block from elsewhere, give one its right checksum, cut off), and up to 16 bytes.
+ * The input is a list of changes: where (2 bytes, a number of 64), what (1 byte: its low bits say
+ * set bytes, copy a metadata block from elsewhere, give one its right checksum and put it into one
+ * zone or into all, overwrite; its high ones, how many bytes follow), and up to 15 bytes: to set
+ * some, the first is added to where.
+ *
+ * With REMAP_FUZZ_IMAGES=FOLDER each image is left there: for tests/vm/hostile.bats, which starts
+ * the kernel's target on them.
  */
 #include <sys/mman.h>
 #include <unistd.h>
@@ -57,6 +62,25 @@ static void setup(void)
 	put_tables(&sp);
 }
 
+/* What a zone has there, all zones have. */
+static void spread(u8 *image, const u8 *block)
+{
+	u8 copy[REMAP_MD_BLOCK];
+	struct remap_layout l;
+	size_t at = (size_t)(block - image);
+	unsigned int z;
+
+	memcpy(copy, block, sizeof(copy));
+	demand(!remap_layout_compute(&l, SPARE_BYTES >> 9, super.block_size));
+	for (z = 0; z < REMAP_ZONES && at >= l.band[0].zone_start[z] << 9; z++)
+		;
+	at -= l.band[0].zone_start[z - 1] << 9;
+	if (at + sizeof(copy) > l.band[0].zone_sectors << 9)
+		return;
+	for (z = 0; z < REMAP_ZONES; z++)
+		memcpy(image + (l.band[0].zone_start[z] << 9) + at, copy, sizeof(copy));
+}
+
 static size_t change(u8 *image, const u8 *in, size_t size)
 {
 	size_t at = ((size_t)in[0] << 8 | in[1]) * 64 % SPARE_BYTES, n = in[2] >> 4;
@@ -67,7 +91,7 @@ static size_t change(u8 *image, const u8 *in, size_t size)
 	switch (in[2] & 3) {
 	case 0:
 		at += n ? in[3] % 64 : 0;
-		memcpy(image + at, in + 3, at + n <= SPARE_BYTES ? n : 0);
+		memcpy(image + at, in + 4, n && at + n - 1 <= SPARE_BYTES ? n - 1 : 0);
 		break;
 	case 1:
 		if (n >= 2)
@@ -78,12 +102,26 @@ static size_t change(u8 *image, const u8 *in, size_t size)
 			fuzz_seal_table(block, super.uuid);
 		else
 			fuzz_seal_super(block);
+		if (n)
+			spread(image, block);
 		break;
 	case 3:
 		memset(block, n ? in[3] : 0, REMAP_MD_BLOCK);
 		break;
 	}
 	return 3 + n;
+}
+
+static void keep(const char *folder, const u8 *image)
+{
+	static unsigned int n;
+	char path[4096];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%06u", folder, n++);
+	f = fopen(path, "w");
+	demand(f && fwrite(image, SPARE_BYTES, 1, f) == 1);
+	fclose(f);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -102,6 +140,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (; size >= 3; data += used, size -= used)
 		used = change(image, data, size);
 	demand(pwrite(st.fd, image, sizeof(image), 0) == (ssize_t)sizeof(image));
+	if (getenv("REMAP_FUZZ_IMAGES"))
+		keep(getenv("REMAP_FUZZ_IMAGES"), image);
 
 	remap_spare_present(&st);
 	if (remap_spare_find(&st, true, &sp, &err) && remap_spare_find(&st, false, &sp, &err))
