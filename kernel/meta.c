@@ -21,9 +21,10 @@
 #define DM_MSG_PREFIX "remap"
 
 #define MD_SECTORS		(REMAP_MD_BLOCK >> SECTOR_SHIFT)
-#define CHUNK_ORDER		get_order(REMAP_ZONE_ALIGN)
-#define CHUNK_BLOCKS		(REMAP_ZONE_ALIGN / REMAP_MD_BLOCK)
-#define CHUNK_TABLES		(CHUNK_BLOCKS / 2)
+#define SMALL_ORDER		get_order(REMAP_ZONE_ALIGN)
+#define SMALL_TABLES		(REMAP_ZONE_ALIGN / REMAP_MD_BLOCK / 2)
+#define LARGE_ORDER		get_order(REMAP_CHUNK_BLOCKS * REMAP_MD_BLOCK)
+#define LARGE_TABLES		(REMAP_CHUNK_BLOCKS / 2)
 #define REMAP_SUPER_INDEX	(~0U)	/* stands for the superblock among table block numbers */
 
 /* What is kept ready: a batch, each block of it with some bad luck. */
@@ -46,7 +47,7 @@ static void buffers_free(struct remap_meta *m)
 			free_page((unsigned long)m->commit[i].readback[z]);
 	}
 	for (z = 0; z < REMAP_ZONES; z++)
-		free_pages((unsigned long)m->chunk[z], CHUNK_ORDER);
+		free_pages((unsigned long)m->small[z], SMALL_ORDER);
 }
 
 static int buffers_alloc(struct remap_meta *m)
@@ -64,9 +65,11 @@ static int buffers_alloc(struct remap_meta *m)
 		}
 	}
 	for (z = 0; z < REMAP_ZONES; z++) {
-		m->chunk[z] = md_alloc(CHUNK_ORDER);
-		ok &= !!m->chunk[z];
+		m->small[z] = md_alloc(SMALL_ORDER);
+		m->chunk[z] = m->small[z];
+		ok &= !!m->small[z];
 	}
+	m->chunk_tables = SMALL_TABLES;
 	return ok ? 0 : -ENOMEM;
 }
 
@@ -117,16 +120,48 @@ static blk_status_t read_md(struct remap_meta *m, u64 sector, void *buf, unsigne
 /* How many table blocks from @first on are read at once? */
 static u32 chunk_tables(const struct remap_meta *m, u32 first)
 {
-	return min3((u32)CHUNK_TABLES, m->super.tables_used - first,
+	return min3(m->chunk_tables, m->super.tables_used - first,
 		    remap_table_run(&m->layout, first));
 }
 
-/*
- * Read the same run of table blocks, both copies of each, from all zones at once into m->chunk.
- * Bit b of unreadable[z]: 4 KiB block b of zone z's chunk could not be read.
- */
-static void read_tables(struct remap_meta *m, u32 index, unsigned int tables,
-			u32 unreadable[REMAP_ZONES])
+/* Five zones are five places of a disk: read much in each, if there is much and memory for it. */
+static void chunks_enlarge(struct remap_meta *m)
+{
+	unsigned int z, have = 0;
+	u8 *large[REMAP_ZONES];
+
+	if (m->super.tables_used <= SMALL_TABLES)
+		return;
+	for (z = 0; z < REMAP_ZONES; z++) {
+		large[z] = (u8 *)__get_free_pages(GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN,
+						  LARGE_ORDER);
+		if (!large[z])
+			break;
+		have++;
+	}
+	if (have < REMAP_ZONES) {
+		while (have)
+			free_pages((unsigned long)large[--have], LARGE_ORDER);
+		return;
+	}
+	memcpy(m->chunk, large, sizeof(large));
+	m->chunk_tables = LARGE_TABLES;
+}
+
+static void chunks_restore(struct remap_meta *m)
+{
+	unsigned int z;
+
+	for (z = 0; z < REMAP_ZONES; z++) {
+		if (m->chunk[z] != m->small[z])
+			free_pages((unsigned long)m->chunk[z], LARGE_ORDER);
+		m->chunk[z] = m->small[z];
+	}
+	m->chunk_tables = SMALL_TABLES;
+}
+
+/* Read the same run of table blocks, both copies of each, from all zones at once into m->chunk. */
+static void read_tables(struct remap_meta *m, u32 index, unsigned int tables)
 {
 	struct remap_io *io = m->commit[0].io;
 	struct remap_round round;
@@ -141,14 +176,22 @@ static void read_tables(struct remap_meta *m, u32 index, unsigned int tables,
 	remap_round_end(&round);
 
 	for (z = 0; z < REMAP_ZONES; z++) {
-		unreadable[z] = 0;
+		u64 sector = remap_table_sector(&m->layout, z, index, 0);
+
+		bitmap_zero(m->unreadable[z], REMAP_CHUNK_BLOCKS);
 		if (!io[z].status)
 			continue;
 		for (b = 0; b < tables * 2; b++)
-			if (read_md(m, remap_table_sector(&m->layout, z, index, 0) + b * MD_SECTORS,
-				    m->chunk[z] + b * REMAP_MD_BLOCK, REMAP_MD_BLOCK))
-				unreadable[z] |= 1U << b;
+			if (read_md(m, sector + b * MD_SECTORS, m->chunk[z] + b * REMAP_MD_BLOCK,
+				    REMAP_MD_BLOCK))
+				__set_bit(b, m->unreadable[z]);
 	}
+}
+
+/* Block @b of zone @z in the chunk, or NULL if it could not be read. */
+static const u8 *chunk_block(const struct remap_meta *m, unsigned int z, unsigned int b)
+{
+	return test_bit(b, m->unreadable[z]) ? NULL : m->chunk[z] + b * REMAP_MD_BLOCK;
 }
 
 /* ---- open: the superblock ---- */
@@ -587,18 +630,14 @@ int remap_meta_grow(struct remap_meta *m, u64 sectors)
 /* ---- load ---- */
 
 /* The copy in the chunks that counts, of the table block that is at place @at there; or NULL. */
-static const u8 *best_copy(struct remap_meta *m, u32 index, unsigned int at,
-			   const u32 unreadable[REMAP_ZONES])
+static const u8 *best_copy(struct remap_meta *m, u32 index, unsigned int at)
 {
 	const void *copy[2 * REMAP_ZONES];
 	unsigned int i;
 	int best;
 
-	for (i = 0; i < 2 * REMAP_ZONES; i++) {
-		unsigned int z = i / 2, b = 2 * at + i % 2;
-
-		copy[i] = unreadable[z] & (1U << b) ? NULL : m->chunk[z] + b * REMAP_MD_BLOCK;
-	}
+	for (i = 0; i < 2 * REMAP_ZONES; i++)
+		copy[i] = chunk_block(m, i / 2, 2 * at + i % 2);
 	best = remap_table_choose(copy, &m->super, &m->layout, index);
 	return best < 0 ? NULL : copy[best];
 }
@@ -633,20 +672,22 @@ static enum remap_replica_state judge_super(struct remap_meta *m, unsigned int z
 }
 
 static enum remap_replica_state judge_table(struct remap_meta *m, unsigned int z, u32 index,
-					    unsigned int at, u32 unreadable, const u8 *image)
+					    unsigned int at, const u8 *image)
 {
 	u64 want = remap_table_generation(image), g;
-	unsigned int b = 2 * at + (want & 1);
+	const u8 *block = chunk_block(m, z, 2 * at + (want & 1));
+	unsigned int copy;
 
-	if (unreadable & (1U << b))
+	if (!block)
 		return REMAP_REPLICA_UNREADABLE;
-	if (!memcmp(m->chunk[z] + b * REMAP_MD_BLOCK, image, REMAP_MD_BLOCK))
+	if (!memcmp(block, image, REMAP_MD_BLOCK))
 		return REMAP_REPLICA_OK;
-	for (b = 2 * at; b < 2 * at + 2; b++)
-		if (!(unreadable & (1U << b)) &&
-		    !remap_table_check(m->chunk[z] + b * REMAP_MD_BLOCK, &m->super, &m->layout,
-				       index, &g) && g < want && (g & 1) == (b & 1))
+	for (copy = 0; copy < 2; copy++) {
+		block = chunk_block(m, z, 2 * at + copy);
+		if (block && !remap_table_check(block, &m->super, &m->layout, index, &g) &&
+		    g < want && (g & 1) == copy)
 			return REMAP_REPLICA_STALE;
+	}
 	return REMAP_REPLICA_CORRUPT;
 }
 
@@ -690,7 +731,7 @@ static void verify_supers(struct remap_meta *m, bool repair, enum remap_replica_
 }
 
 static void verify_tables(struct remap_meta *m, u32 first, unsigned int n, bool repair,
-			  const u32 unreadable[REMAP_ZONES], enum remap_replica_state *state)
+			  enum remap_replica_state *state)
 {
 	unsigned int i, z;
 
@@ -707,7 +748,7 @@ static void verify_tables(struct remap_meta *m, u32 first, unsigned int n, bool 
 			u64 at = remap_table_sector(&m->layout, z, index,
 						    remap_table_generation(t));
 
-			judge(m, judge_table(m, z, index, i, unreadable[z], t), repair, at, t,
+			judge(m, judge_table(m, z, index, i, t), repair, at, t,
 			      &state[z]);
 		}
 	}
@@ -727,15 +768,17 @@ static void note_zones(struct remap_meta *m, const enum remap_replica_state *sta
 void remap_meta_verify(struct remap_meta *m, bool repair,
 		       enum remap_replica_state state[REMAP_ZONES])
 {
-	u32 first, n, unreadable[REMAP_ZONES];
+	u32 first, n;
 
 	memset(state, 0, REMAP_ZONES * sizeof(*state));
 	verify_supers(m, repair, state);
+	chunks_enlarge(m);
 	for (first = 0; first < m->super.tables_used; first += n) {
 		n = chunk_tables(m, first);
-		read_tables(m, first, n, unreadable);
-		verify_tables(m, first, n, repair, unreadable, state);
+		read_tables(m, first, n);
+		verify_tables(m, first, n, repair, state);
 	}
+	chunks_restore(m);
 	note_zones(m, state);
 }
 
@@ -781,15 +824,14 @@ static int load_table(struct remap_meta *m, struct remap_map *map, u32 index)
 	return 0;
 }
 
-static int load_tables(struct remap_meta *m, u32 first, unsigned int n, bool force,
-		       const u32 unreadable[REMAP_ZONES])
+static int load_tables(struct remap_meta *m, u32 first, unsigned int n, bool force)
 {
 	unsigned int i;
 	int r;
 
 	for (i = 0; i < n; i++) {
 		u32 index = first + i;
-		const u8 *best = best_copy(m, index, i, unreadable);
+		const u8 *best = best_copy(m, index, i);
 
 		if (!best) {
 			DMERR("%s: no copy of table block %u is left: slots %u to %u are unknown%s",
@@ -830,10 +872,30 @@ static int super_reload(struct remap_meta *m)
 	return r;
 }
 
+/* All table blocks, from the best copy of each; and the other copies held against that. */
+static int load_all_tables(struct remap_meta *m, bool force, bool repair,
+			   enum remap_replica_state *state)
+{
+	u32 first, n;
+	int r = 0;
+
+	chunks_enlarge(m);
+	for (first = 0; !r && first < m->super.tables_used; first += n) {
+		n = chunk_tables(m, first);
+		read_tables(m, first, n);
+		r = load_tables(m, first, n, force);
+		if (!r)
+			verify_tables(m, first, n, repair, state);
+		cond_resched();
+	}
+	chunks_restore(m);
+	return r;
+}
+
 int remap_meta_load(struct remap_meta *m, struct remap_map *map, bool force)
 {
 	enum remap_replica_state state[REMAP_ZONES] = { REMAP_REPLICA_OK };
-	u32 first, n, index, unreadable[REMAP_ZONES];
+	u32 index;
 	unsigned int z;
 	bool repair;
 	int r;
@@ -856,15 +918,9 @@ int remap_meta_load(struct remap_meta *m, struct remap_map *map, bool force)
 		DMWARN("%s: spare, its features or the table forbid writing: read-only", m->name);
 	repair = !m->readonly;
 	verify_supers(m, repair, state);
-	for (first = 0; first < m->super.tables_used; first += n) {
-		n = chunk_tables(m, first);
-		read_tables(m, first, n, unreadable);
-		r = load_tables(m, first, n, force, unreadable);
-		if (r)
-			return r;
-		verify_tables(m, first, n, repair, unreadable, state);
-		cond_resched();
-	}
+	r = load_all_tables(m, force, repair, state);
+	if (r)
+		return r;
 	note_zones(m, state);
 	for (z = 0; z < REMAP_ZONES; z++)
 		if (state[z] != REMAP_REPLICA_OK)

@@ -21,6 +21,9 @@
 /* table blocks that go into one commit; a batch rarely touches more than two */
 #define REMAP_COMMIT_TABLES	4
 
+/* Read at once, in 4 KiB blocks, where there is memory for it: a seek costs as much as this. */
+#define REMAP_CHUNK_BLOCKS	256
+
 struct remap_commit_block {
 	u32 index;			/* of the table block, or REMAP_SUPER_INDEX */
 	u64 generation;			/* that this commit gives it */
@@ -60,7 +63,13 @@ struct remap_meta {
 
 	struct remap_commit_block commit[REMAP_COMMIT_TABLES];
 	unsigned int commits;		/* of these in use */
-	u8 *chunk[REMAP_ZONES];		/* for reading zones */
+
+	/* For reading zones, a piece of each at once: large ones for as long as it takes. */
+	u8 *small[REMAP_ZONES];
+	u8 *chunk[REMAP_ZONES];		/* these, or larger ones */
+	unsigned int chunk_tables;	/* table blocks for which each has room */
+	/* bit b: 4 KiB block b of the chunk could not be read */
+	unsigned long unreadable[REMAP_ZONES][BITS_TO_LONGS(REMAP_CHUNK_BLOCKS)];
 };
 
 #define REMAP_DIRTY		XA_MARK_0

@@ -31,15 +31,14 @@ teardown() {
 use_it() {
 	dmsetup message t 0 list 0 >/tmp/list
 	dmsetup message t 0 verify
-	dd if="$T" of=/dev/null bs=256K iflag=direct conv=noerror status=none
+	# what is mapped is at the front, but for what the fuzzer put elsewhere
+	dd if="$T" of=/dev/null bs=64K count=24 iflag=direct conv=noerror status=none
+	dd if="$T" of=/dev/null bs=512 skip=99000 iflag=direct conv=noerror status=none
 	dmsetup message t 0 remap 0 400
 	dd if=/dev/zero of="$T" bs=64K count=4 oflag=direct status=none
 	dmsetup message t 0 unmap 0 "$SECTORS"
-	dmsetup message t 0 repair
 	dmsetup message t 0 grow
 	dmsetup message t 0 reset
-	dmsetup message t 0 verify
-	dmsetup status t
 }
 
 # Sectors and slots that the target names are those of its devices.
@@ -77,5 +76,5 @@ check_list() {
 	pattern verify /dev/disk0 0 "$BEFORE" 8
 	pattern verify /dev/disk0 $((BEFORE + WINDOW)) $((32768 - BEFORE - WINDOW)) 8
 	pattern verify "$DATA" "$SECTORS" $((131072 - SECTORS)) 7
-	! dmesg | tail -n +$((lines + 1)) | grep -q 'beyond end of device'
+	run -1 grep 'beyond end of device' < <(dmesg | tail -n +$((lines + 1)))
 }

@@ -25,10 +25,10 @@ traffic() { # DEVICE
 	awk '{ print $3, $7, $1 }' "/sys/block/$(basename "$1")/stat"
 }
 
-@test "formatting a spare of any size writes less than 8 MiB; it starts, takes blocks and gives them back" {
+@test "format writes less than 8 MiB to a spare of any size, which then takes blocks" {
 	local size loop before after written
 
-	for size in 1M 17M 1G 100G 2T 16T; do
+	for size in 1M 100G 16T; do
 		truncate -s "$size" "/tmp/large/$size"
 		loop=$(make_loop "/tmp/large/$size" --direct-io=off)
 		before=$(traffic "$loop" | cut -d ' ' -f 2)

@@ -121,6 +121,54 @@ overwrite() { # OFFSET BYTES SOURCE
 		'with_entries(select(.key | IN($keys[])))' /tmp/ours) <(jq -S . /tmp/theirs)
 }
 
+# Set a feature word of every superblock on the spare, and make the checksums right again.
+set_features() { # OFFSET VALUE
+	PYTHONPATH=$BATS_TEST_DIRNAME python3 - /tmp/whole /tmp/changed "$@" <<-'PY'
+		import struct, sys
+		from reader import BLOCK, MAGIC, crc32c
+		image = bytearray(open(sys.argv[1], "rb").read())
+		changed = 0
+		for at in range(0, len(image), BLOCK):
+		    if image[at:at + 16] != MAGIC:
+		        continue
+		    struct.pack_into("<Q", image, at + int(sys.argv[3]), int(sys.argv[4], 0))
+		    struct.pack_into("<I", image, at + 16, 0)
+		    struct.pack_into("<I", image, at + 16, crc32c(image[at:at + BLOCK]))
+		    changed += 1
+		assert changed >= 5
+		open(sys.argv[2], "wb").write(image)
+	PY
+	dd if=/tmp/changed of="$SPARE" bs=1M oflag=direct conv=notrunc status=none
+}
+
+@test "features that are not known: incompat refuses, ro-compat reads, compat does not matter" {
+	remapctl stop t
+	dd if="$SPARE" of=/tmp/whole bs=1M iflag=direct status=none
+
+	set_features 184 0x8000000000000000
+	run -1 --separate-stderr remapctl start t --data "$DATA" --spare "$SPARE"
+	[[ $stderr == *"features"* ]]
+	run -1 dmsetup create t --table "0 131072 remap $DATA 0 $SPARE 0"
+	cmp /tmp/changed "$SPARE"
+
+	set_features 176 2
+	dmsetup create t --table "0 131072 remap $DATA 0 $SPARE 0"
+	expect state readonly
+	check_all
+	run -1 remapctl remap t 90000+8
+	run -1 remapctl repair t
+	remapctl stop t
+	cmp /tmp/changed "$SPARE"
+
+	set_features 168 4
+	remapctl start t --data "$DATA" --spare "$SPARE"
+	expect state active
+	check_all
+	remapctl stop t
+	dd if=/tmp/whole of="$SPARE" bs=1M oflag=direct conv=notrunc status=none
+	remapctl start t --data "$DATA" --spare "$SPARE"
+}
+
 @test "all five destroyed: start refuses, and the disk is untouched" {
 	local z
 
