@@ -370,14 +370,15 @@ static void chunk_free(struct chunk *c)
 	free(c);
 }
 
-static struct chunk *chunk_alloc(void)
+/* Room for so many table blocks, or for the superblock. */
+static struct chunk *chunk_alloc(u32 tables)
 {
 	struct chunk *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return NULL;
 	for (int z = 0; z < REMAP_ZONES; z++) {
-		c->data[z] = buffer_alloc(CHUNK_TABLES * PAIR);
+		c->data[z] = buffer_alloc((size_t)(tables ? tables : 1) * PAIR);
 		if (!c->data[z]) {
 			chunk_free(c);
 			return NULL;
@@ -469,7 +470,8 @@ static void judge(const struct remap_spare *sp, const struct chunk *c, unsigned 
 int remap_spare_walk(struct remap_store *st, const struct remap_spare *sp, remap_visit_fn *visit,
 		     void *arg, struct remap_err *err)
 {
-	struct chunk *c = chunk_alloc();
+	u32 tables = sp->super.tables_used < CHUNK_TABLES ? sp->super.tables_used : CHUNK_TABLES;
+	struct chunk *c = chunk_alloc(tables);
 	struct remap_found f = { .index = REMAP_SUPER_INDEX };
 	unsigned int z;
 	int r;
