@@ -104,9 +104,13 @@ $(foreach t,$(tool_dirs),$(eval $(call tool_rule,$(t))))
 build/unit/obj/%.o: %.c Makefile
 	$(call quiet,CC,$< (sanitised))mkdir -p $(@D) && $(COMPILE) $(SANITIZE) -c -o $@ $<
 
+# What a test wants of the linker: TEST_ldflags. test_crash remembers checksums, or it would take
+# minutes.
+crash_ldflags := -Wl,--wrap=remap_crc32c
+
 build/unit/test_%: build/unit/obj/tests/unit/test_%.o $(unit_obj) build/sources
-	$(call quiet,LD,$@)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $(filter %.o,$^) $(PKG_LIBS) \
-		$(shell pkg-config --libs cmocka)
+	$(call quiet,LD,$@)$(CC) $(CFLAGS) $(SANITIZE) $($*_ldflags) -o $@ $(filter %.o,$^) \
+		$(PKG_LIBS) $(shell pkg-config --libs cmocka)
 
 # libFuzzer is clang's, so all that it is to see into is built by clang.
 build/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h $(lib_src) $(wildcard kernel/*.h user/lib/*.h) \
