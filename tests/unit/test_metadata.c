@@ -6,16 +6,9 @@
  * decides by itself has tests of its own.
  */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#include <cmocka.h>
 #include "device.h"
-#include "spare.h"
+#include "spare_file.h"
 
 #define SPARE_BYTES	(1U << 20)
 #define DATA_SECTORS	(1U << 20)
@@ -74,8 +67,6 @@ int fsync(int fd)
 
 /* ---- the spare ---- */
 
-static struct remap_store st;
-static struct remap_err err;
 static u8 before[SPARE_BYTES];		/* the file, when recording began */
 
 static const struct remap_super example = {
@@ -96,11 +87,8 @@ static int setup(void **state)
 
 	(void)state;
 	memset(&disk, 0, sizeof(disk));
-	assert_true(fd >= 0);
-	assert_int_equal(ftruncate(fd, SPARE_BYTES), 0);
-	close(fd);
-	assert_int_equal(remap_store_open(&st, path, true, &err), 0);
 	unlink(path);
+	spare_open(fd, SPARE_BYTES);
 	return 0;
 }
 
@@ -112,54 +100,15 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void raw_read(u64 sector, void *buf, size_t bytes)
-{
-	_Alignas(4096) static u8 bounce[SPARE_BYTES];
-
-	assert_int_equal(syscall(SYS_pread64, st.fd, bounce, bytes, sector << 9), bytes);
-	memcpy(buf, bounce, bytes);
-}
-
-static void raw_write(u64 sector, const void *buf, size_t bytes)
-{
-	_Alignas(4096) static u8 bounce[SPARE_BYTES];
-
-	memcpy(bounce, buf, bytes);
-	assert_int_equal(syscall(SYS_pwrite64, st.fd, bounce, bytes, sector << 9), bytes);
-}
-
 static void format(const struct remap_super *s)
 {
 	assert_int_equal(remap_spare_format(&st, s, &err), 0);
 }
 
-static struct remap_spare found(void)
-{
-	struct remap_spare sp;
-
-	if (remap_spare_find(&st, false, &sp, &err))
-		fail_msg("%s", err.text);
-	return sp;
-}
-
-static struct remap_verdict verdict(const struct remap_spare *sp)
-{
-	struct remap_verdict v;
-
-	assert_int_equal(remap_spare_verify(&st, sp, &v, &err), 0);
-	return v;
-}
-
 /* Write a block as generation @g to the zones whose bit is set. */
 static void put_table(const struct remap_spare *sp, const void *block, u64 g, unsigned int zones)
 {
-	u8 copy[REMAP_MD_BLOCK];
-
-	memcpy(copy, block, sizeof(copy));
-	remap_table_seal(copy, sp->super.uuid, g);
-	for (unsigned int z = 0; z < REMAP_ZONES; z++)
-		if (zones & 1U << z)
-			raw_write(remap_table_sector(&sp->layout, z, 0, g), copy, sizeof(copy));
+	put_table_at(sp, 0, block, g, zones);
 }
 
 static void put_super(const struct remap_spare *sp, const struct remap_super *s, unsigned int zones)
@@ -476,8 +425,7 @@ static void a_grown_spare_is_found(void **state)
 	struct remap_verdict v;
 
 	(void)state;
-	assert_int_equal(ftruncate(st.fd, SPARE_BYTES * 5 / 4), 0);
-	st.sectors = (SPARE_BYTES * 5 / 4) >> 9;
+	spare_resize(SPARE_BYTES * 5 / 4);
 	sp = found();
 	check_populated(&sp);
 
@@ -556,8 +504,7 @@ static void a_shrunk_spare_can_be_read_but_is_not_written(void **state)
 	struct remap_verdict v;
 
 	(void)state;
-	assert_int_equal(ftruncate(st.fd, SPARE_BYTES / 2), 0);
-	st.sectors = (SPARE_BYTES / 2) >> 9;
+	spare_resize(SPARE_BYTES / 2);
 	sp = found();
 	check_populated(&sp);
 	v = verdict(&sp);
@@ -597,8 +544,7 @@ static void a_search_does_not_collect_for_ever(void **state)
 	u8 block[REMAP_MD_BLOCK];
 
 	(void)state;
-	st.sectors = REMAP_MAX_FOUND * 128ULL + 4096;
-	assert_int_equal(ftruncate(st.fd, (off_t)(st.sectors << 9)), 0);
+	spare_resize((REMAP_MAX_FOUND * 128L + 4096) << 9);
 	for (unsigned int i = 16; i < REMAP_MAX_FOUND + 20; i++) {
 		s.spare_sectors = i * 4 * 128ULL;
 		s.created++;
