@@ -400,6 +400,30 @@ enum remap_check remap_super_decode(const void *block, u64 sector, struct remap_
 	return layout_ok(d, s, sector);
 }
 
+/*
+ * Of the superblocks that have uuid and generation of s[@best], one of those with the contents that
+ * most of them have: see remap_table_choose().
+ */
+static int super_most(const struct remap_super *s, unsigned int n, int best)
+{
+	const struct remap_super *newest = &s[best];
+	unsigned int i, j, votes, most = 0;
+
+	for (i = 0; i < n; i++) {
+		if (s[i].generation != newest->generation ||
+		    memcmp(s[i].uuid, newest->uuid, sizeof(s[i].uuid)))
+			continue;
+		votes = 0;
+		for (j = 0; j < n; j++)
+			votes += !memcmp(&s[i], &s[j], sizeof(s[i]));
+		if (votes > most) {
+			most = votes;
+			best = (int)i;
+		}
+	}
+	return best;
+}
+
 int remap_super_choose(const struct remap_super *s, unsigned int n)
 {
 	unsigned int i, j, votes, best_votes = 0;
@@ -429,7 +453,9 @@ int remap_super_choose(const struct remap_super *s, unsigned int n)
 			tie = false;
 		}
 	}
-	return tie ? -EUCLEAN : best;
+	if (tie)
+		return -EUCLEAN;
+	return best < 0 ? best : super_most(s, n, best);
 }
 
 /* ---- table blocks ---- */

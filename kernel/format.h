@@ -241,8 +241,10 @@ unsigned int remap_super_places(u64 spare_sectors, u64 sector[REMAP_SUPER_PLACES
  * @s:	valid superblocks, @n of them
  *
  * Superblocks of an older life of the spare may have survived: the uuid with the most copies
- * wins, then the later creation. Of one uuid the highest generation wins. Return: the index, or
- * -ENODATA for n = 0, or -EUCLEAN where two lives have equal claims.
+ * wins, then the later creation. Of one uuid the highest generation wins. Should superblocks of
+ * that differ, for the reason that table blocks may, the contents that most of them have. All were
+ * decoded by remap_super_decode(). Return: the index, or -ENODATA for n = 0, or -EUCLEAN where two
+ * lives have equal claims.
  */
 int __must_check remap_super_choose(const struct remap_super *s, unsigned int n);
 

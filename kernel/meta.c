@@ -261,14 +261,17 @@ static int find_super(struct remap_meta *m, struct remap_super *s, const char **
 	m->super = s[best];
 	if (remap_layout_of(&m->layout, &m->super))
 		return -EUCLEAN;	/* cannot be: it was decoded */
-	for (i = 0; i < REMAP_ZONES; i++) {
-		unsigned int k = read_supers(m, remap_zone_start(&m->layout, i), s, &refused);
+	for (i = 0, n = 0; i < REMAP_ZONES; i++) {
+		unsigned int j, k;
 
-		while (k--)
-			if (remap_super_same_spare(&s[k], &m->super) &&
-			    s[k].generation > m->super.generation)
-				m->super = s[k];
+		k = read_supers(m, remap_zone_start(&m->layout, i), &s[n], &refused);
+		for (j = n, k += n; j < k; j++)
+			if (remap_super_same_spare(&s[j], &m->super))
+				s[n++] = s[j];
 	}
+	best = remap_super_choose(s, n);
+	if (best >= 0 && s[best].generation >= m->super.generation)
+		m->super = s[best];
 	if (remap_layout_of(&m->layout, &m->super))
 		return -EUCLEAN;
 	if (m->super.spare_sectors > m->size) {

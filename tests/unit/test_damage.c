@@ -596,6 +596,43 @@ static void damage_to_all_five_of_a_generation_is_as_if_it_had_not_been_written(
 	report("all copies of the newest generation damaged, older ones not");
 }
 
+/* Two zones that missed a commit have come back, with an attempt of theirs at its generation. */
+static void of_one_generation_what_most_zones_hold_counts(void **state)
+{
+	struct remap_super s = ours.super;
+	u8 block[REMAP_MD_BLOCK];
+	u64 seed = 41;
+
+	(void)state;
+	s.tables_used--;
+	remap_super_encode(block, &s, &ours.layout);
+	for (unsigned int zones = 1; zones < ALL; zones++) {
+		unsigned int n = (unsigned int)__builtin_popcount(zones);
+		unsigned int u = s.generation & 1;
+
+		if (n >= REMAP_QUORUM)
+			continue;
+		for (unsigned int grown = 0; grown < 2; grown++) {
+			restore();
+			/* if the device is larger now, only zone 0 is where that suggests */
+			spare_resize((off_t)(SPARE_BYTES << grown));
+			for (unsigned int z = 0; z < REMAP_ZONES; z++)
+				if (zones >> z & 1)
+					put(z, u, block);
+			recovered();
+		}
+		/* and with as many of the others destroyed as leave more of them */
+		restore();
+		for (unsigned int z = 0, kept = 0; z < REMAP_ZONES; z++)
+			if (zones >> z & 1)
+				put(z, u, block);
+			else if (kept++ > n)
+				destroy_zone(z, NOISE, &seed);
+		recovered();
+	}
+	report("two superblocks of one generation");
+}
+
 /* ---- another spare's ---- */
 
 /*
@@ -847,6 +884,7 @@ int main(void)
 		T(swapped_in_all_zones_is_lost),
 		T(old_replicas_do_not_count_while_one_is_new),
 		T(damage_to_all_five_of_a_generation_is_as_if_it_had_not_been_written),
+		T(of_one_generation_what_most_zones_hold_counts),
 		T(superblocks_of_another_spare_count_if_they_are_more),
 		T(whole_zones_of_another_spare_never_mix_with_ours),
 		T(table_blocks_of_another_spare_are_no_copies_of_ours),

@@ -131,7 +131,8 @@ def main(path):
     for s in supers:
         votes[s["uuid"]] = votes.get(s["uuid"], 0) + 1
     uuid = max(votes, key=lambda u: (votes[u], max(s["created"] for s in supers if s["uuid"] == u)))
-    s = max((s for s in supers if s["uuid"] == uuid), key=lambda s: s["generation"])
+    ours = [s for s in supers if s["uuid"] == uuid]
+    s = max(ours, key=lambda s: (s["generation"], ours.count(s)))
 
     slots, newest = {}, {}
     lost_tables = 0

@@ -255,7 +255,7 @@ static int pick(struct remap_store *st, struct candidates *c, struct remap_spare
 		struct remap_err *err)
 {
 	int best = remap_super_choose(c->s, c->n);
-	unsigned int first = c->n;
+	unsigned int first = c->n, kept;
 	int r;
 
 	if (best == -ENODATA)
@@ -274,10 +274,13 @@ static int pick(struct remap_store *st, struct candidates *c, struct remap_spare
 		if (r)
 			return look_failed(st, r, err);
 	}
-	for (unsigned int i = first; i < c->n; i++)
-		if (remap_super_same_spare(&c->s[i], &sp->super) &&
-		    c->s[i].generation > sp->super.generation)
-			sp->super = c->s[i];
+	for (unsigned int i = kept = first; i < c->n; i++)
+		if (remap_super_same_spare(&c->s[i], &sp->super))
+			c->s[kept++] = c->s[i];
+	c->n = kept;
+	best = remap_super_choose(c->s + first, kept - first);
+	if (best >= 0 && c->s[first + (unsigned int)best].generation >= sp->super.generation)
+		sp->super = c->s[first + (unsigned int)best];
 	r = remap_layout_of(&sp->layout, &sp->super);
 	if (r)
 		return remap_fail(err, -EUCLEAN, "%s: impossible layout", st->name);
@@ -418,6 +421,27 @@ static u64 generation_of(const struct remap_spare *sp, const u8 *block, u32 inde
 	return g;
 }
 
+/* Of the copies of this generation one that most are like, as remap_super_choose() has it. */
+static int most_copies(const void *const all[2 * REMAP_ZONES], u64 g[REMAP_ZONES][2], u64 newest)
+{
+	unsigned int i, j, votes, most = 0;
+	int best = -ENODATA;
+
+	for (i = 0; i < 2 * REMAP_ZONES; i++) {
+		if (!newest || g[i / 2][i % 2] != newest)
+			continue;
+		votes = 0;
+		for (j = 0; j < 2 * REMAP_ZONES; j++)
+			votes += g[j / 2][j % 2] == newest &&
+				 !memcmp(all[i], all[j], REMAP_MD_BLOCK);
+		if (votes > most) {
+			most = votes;
+			best = (int)i;
+		}
+	}
+	return best;
+}
+
 /* Look at block @at of the chunk in all zones. The states follow judge_*() in kernel/meta.c. */
 static void judge(const struct remap_spare *sp, const struct chunk *c, unsigned int at,
 		  struct remap_found *f)
@@ -442,8 +466,8 @@ static void judge(const struct remap_spare *sp, const struct chunk *c, unsigned 
 			}
 		}
 	}
-	/* copies of one generation may differ: which counts is not for us to say */
-	best = f->index == REMAP_SUPER_INDEX ? -ENODATA :
+	/* copies of one generation may differ: which of its tables counts is not for us to say */
+	best = f->index == REMAP_SUPER_INDEX ? most_copies(all, g, f->generation) :
 	       remap_table_choose(all, &sp->super, &sp->layout, f->index);
 	if (best >= 0)
 		f->newest = all[best];
