@@ -745,6 +745,37 @@ static void update_first_secures_the_newest(void **state)
 	}
 }
 
+/* ---- block by block ---- */
+
+static void each_block_of_each_replica_has_its_state(void **state)
+{
+	struct remap_spare sp = populated();
+	struct remap_blocks b;
+	struct remap_verdict v;
+
+	(void)state;
+	fill(remap_super_sector(&sp.layout, 1, 1), MD_SECTORS, 0x11);
+	fill(remap_table_sector(&sp.layout, 2, 0, 2), MD_SECTORS, 0x11);
+	disk.bad_from = (off_t)(remap_table_sector(&sp.layout, 4, 0, 2) << 9);
+	disk.bad_to = disk.bad_from + 512;
+	assert_int_equal(remap_spare_blocks(&st, &sp, &v, &b, &err), 0);
+	assert_int_equal(b.n, 2);
+	assert_int_equal(b.found[0].index, REMAP_SUPER_INDEX);
+	assert_int_equal(b.found[1].index, 0);
+	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
+		assert_int_equal(b.found[0].state[z], z == 1 ? REMAP_REPLICA_CORRUPT :
+				 REMAP_REPLICA_OK);
+		assert_int_equal(b.found[1].state[z], z == 2 ? REMAP_REPLICA_STALE :
+				 z == 4 ? REMAP_REPLICA_UNREADABLE : REMAP_REPLICA_OK);
+		assert_int_equal(b.found[0].copy[2 * z + 1], z == 1 ? 0 : 1);
+		assert_int_equal(b.found[1].copy[2 * z], z == 2 || z == 4 ? 0 : 2);
+		assert_int_equal(b.found[1].copy[2 * z + 1], 1);
+		assert_int_equal(!b.found[1].bytes[2 * z], z == 4);
+		assert_int_equal(v.bad_blocks[z], z == 1 || z == 2 || z == 4);
+	}
+	remap_blocks_free(&b);
+}
+
 /* ---- other devices ---- */
 
 static void wipe_leaves_no_signature(void **state)
@@ -921,6 +952,7 @@ int main(void)
 		TEST(a_signature_in_a_used_slot_is_the_users_own),
 		TEST(a_spare_owns_valid_copies_and_used_slots),
 		TEST(a_disk_that_tells_less_is_not_taken_for_the_same),
+		TEST(each_block_of_each_replica_has_its_state),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -421,19 +421,19 @@ static u64 generation_of(const struct remap_spare *sp, const u8 *block, u32 inde
 	return g;
 }
 
-/* Of the copies of this generation one that most are like, as remap_super_choose() has it. */
-static int most_copies(const void *const all[2 * REMAP_ZONES], u64 g[REMAP_ZONES][2], u64 newest)
+/* Of the copies of the newest generation one that most are like, as remap_super_choose() has it. */
+static int most_copies(const struct remap_found *f)
 {
 	unsigned int i, j, votes, most = 0;
 	int best = -ENODATA;
 
-	for (i = 0; i < 2 * REMAP_ZONES; i++) {
-		if (!newest || g[i / 2][i % 2] != newest)
+	for (i = 0; f->generation && i < 2 * REMAP_ZONES; i++) {
+		if (f->copy[i] != f->generation)
 			continue;
 		votes = 0;
 		for (j = 0; j < 2 * REMAP_ZONES; j++)
-			votes += g[j / 2][j % 2] == newest &&
-				 !memcmp(all[i], all[j], REMAP_MD_BLOCK);
+			votes += f->copy[j] == f->generation &&
+				 !memcmp(f->bytes[i], f->bytes[j], REMAP_MD_BLOCK);
 		if (votes > most) {
 			most = votes;
 			best = (int)i;
@@ -446,8 +446,6 @@ static int most_copies(const void *const all[2 * REMAP_ZONES], u64 g[REMAP_ZONES
 static void judge(const struct remap_spare *sp, const struct chunk *c, unsigned int at,
 		  struct remap_found *f)
 {
-	const void *all[2 * REMAP_ZONES];
-	u64 g[REMAP_ZONES][2];
 	unsigned int z, copy;
 	int best;
 
@@ -457,20 +455,21 @@ static void judge(const struct remap_spare *sp, const struct chunk *c, unsigned 
 		for (copy = 0; copy < 2; copy++) {
 			unsigned int b = 2 * at + copy;
 			const u8 *block = c->data[z] + (size_t)b * REMAP_MD_BLOCK;
+			u64 g = c->bad[z][b] ? 0 : generation_of(sp, block, f->index, z, copy);
 
-			all[2 * z + copy] = c->bad[z][b] ? NULL : block;
-			g[z][copy] = c->bad[z][b] ? 0 : generation_of(sp, block, f->index, z, copy);
-			if (g[z][copy] > f->generation) {
-				f->generation = g[z][copy];
+			f->bytes[2 * z + copy] = c->bad[z][b] ? NULL : block;
+			f->copy[2 * z + copy] = g;
+			if (g > f->generation) {
+				f->generation = g;
 				f->newest = block;
 			}
 		}
 	}
 	/* copies of one generation may differ: which of its tables counts is not for us to say */
-	best = f->index == REMAP_SUPER_INDEX ? most_copies(all, g, f->generation) :
-	       remap_table_choose(all, &sp->super, &sp->layout, f->index);
+	best = f->index == REMAP_SUPER_INDEX ? most_copies(f) :
+	       remap_table_choose(f->bytes, &sp->super, &sp->layout, f->index);
 	if (best >= 0)
-		f->newest = all[best];
+		f->newest = f->bytes[best];
 
 	for (z = 0; z < REMAP_ZONES; z++) {
 		unsigned int b = 2 * at + (f->generation & 1);
@@ -483,8 +482,8 @@ static void judge(const struct remap_spare *sp, const struct chunk *c, unsigned 
 			f->state[z] = REMAP_REPLICA_UNREADABLE;
 		else if (!memcmp(block, f->newest, REMAP_MD_BLOCK))
 			f->state[z] = REMAP_REPLICA_OK;
-		else if ((g[z][0] && g[z][0] < f->generation) ||
-			 (g[z][1] && g[z][1] < f->generation))
+		else if ((f->copy[2 * z] && f->copy[2 * z] < f->generation) ||
+			 (f->copy[2 * z + 1] && f->copy[2 * z + 1] < f->generation))
 			f->state[z] = REMAP_REPLICA_STALE;
 		else
 			f->state[z] = REMAP_REPLICA_CORRUPT;
@@ -624,6 +623,54 @@ int remap_spare_verify(struct remap_store *st, const struct remap_spare *sp,
 	return remap_spare_walk(st, sp, note, v, err);
 }
 
+struct listing {
+	struct remap_verdict *v;
+	struct remap_blocks *b;
+};
+
+static int list_block(void *arg, const struct remap_found *f, struct remap_err *err)
+{
+	const struct listing *l = arg;
+	struct remap_blocks *b = l->b;
+
+	if (b->n == b->room) {
+		size_t room = b->room ? 2 * b->room : 16;
+		struct remap_found *more = realloc(b->found, room * sizeof(*more));
+
+		if (!more)
+			return remap_fail_errno(err, -ENOMEM, "table");
+		b->found = more;
+		b->room = room;
+	}
+	b->found[b->n++] = *f;
+	return note(l->v, f, err);
+}
+
+int remap_spare_blocks(struct remap_store *st, const struct remap_spare *sp,
+		       struct remap_verdict *v, struct remap_blocks *b, struct remap_err *err)
+{
+	struct listing l = { .v = v, .b = b };
+
+	memset(v, 0, sizeof(*v));
+	memset(b, 0, sizeof(*b));
+	v->ok = true;
+	return remap_spare_walk(st, sp, list_block, &l, err);
+}
+
+void remap_blocks_free(struct remap_blocks *b)
+{
+	free(b->found);
+	memset(b, 0, sizeof(*b));
+}
+
+u64 remap_found_sector(const struct remap_spare *sp, const struct remap_found *f,
+		       unsigned int zone, u64 g)
+{
+	if (f->index == REMAP_SUPER_INDEX)
+		return remap_super_sector(&sp->layout, zone, g);
+	return remap_table_sector(&sp->layout, zone, f->index, g);
+}
+
 static int writable(const struct remap_store *st, const struct remap_spare *sp,
 		    struct remap_err *err)
 {
@@ -651,16 +698,13 @@ struct mending {
 static int mend(void *arg, const struct remap_found *f, struct remap_err *err)
 {
 	const struct mending *m = arg;
-	const struct remap_layout *l = &m->sp->layout;
 
 	(void)err;
 	if (!f->newest)
 		return 0;
 	memcpy(m->image, f->newest, REMAP_MD_BLOCK);
 	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
-		u64 sector = f->index == REMAP_SUPER_INDEX ?
-			     remap_super_sector(l, z, f->generation) :
-			     remap_table_sector(l, z, f->index, f->generation);
+		u64 sector = remap_found_sector(m->sp, f, z, f->generation);
 
 		/* a write that fails shows in the verdict afterwards; the others go on */
 		if (f->state[z] != REMAP_REPLICA_OK)

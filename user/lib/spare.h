@@ -93,6 +93,9 @@ struct remap_found {
 	u32 index;				/* table block, or REMAP_SUPER_INDEX */
 	u64 generation;				/* of the newest valid copy; 0: no copy is valid */
 	const void *newest;			/* that copy, or NULL */
+	/* 2 * z + c is copy c in zone z */
+	const void *bytes[2 * REMAP_ZONES];	/* NULL: unreadable */
+	u64 copy[2 * REMAP_ZONES];		/* its generation; 0: it is not valid */
 	enum remap_replica_state state[REMAP_ZONES];
 };
 
@@ -113,6 +116,21 @@ struct remap_verdict {
 
 int remap_spare_verify(struct remap_store *st, const struct remap_spare *sp,
 		       struct remap_verdict *v, struct remap_err *err);
+
+/* All metadata blocks, the superblock first, then the table blocks by their numbers. */
+struct remap_blocks {
+	struct remap_found *found;	/* newest and bytes say only whether they are NULL */
+	size_t n, room;
+};
+
+/** remap_spare_blocks() - remap_spare_verify(), block for block. Call remap_blocks_free() then */
+int remap_spare_blocks(struct remap_store *st, const struct remap_spare *sp,
+		       struct remap_verdict *v, struct remap_blocks *b, struct remap_err *err);
+void remap_blocks_free(struct remap_blocks *b);
+
+/** remap_found_sector() - where the copy of generation @g of this block is in a zone */
+u64 remap_found_sector(const struct remap_spare *sp, const struct remap_found *f,
+		       unsigned int zone, u64 g);
 
 /** remap_spare_repair() - rewrite what is not ok from the newest copy; @v: how it is afterwards */
 int remap_spare_repair(struct remap_store *st, const struct remap_spare *sp,
