@@ -13,13 +13,6 @@
 #include "spare.h"
 #include "text.h"
 
-static void cleanup_store(struct remap_store *st)
-{
-	remap_store_close(st);
-}
-
-#define _cleanup_store_	__attribute__((cleanup(cleanup_store)))
-
 /* ---- format ---- */
 
 int open_store(const struct remap_dev *dev, bool write, struct remap_store *st,
@@ -290,19 +283,94 @@ static struct json_object *describe_verdict(const struct remap_verdict *v)
 	return o;
 }
 
-static int report(const struct args *a, const struct remap_verdict *v,
-			       const char *remedy)
+static bool block_ok(const struct remap_found *f)
 {
-	static const struct field fields[] = {
-		{ "index", "REPLICA" },
-		{ "state", "STATE" },
-		{ "bad_blocks", "BAD-BLOCKS" },
+	for (unsigned int z = 0; z < REMAP_ZONES; z++)
+		if (f->state[z] != REMAP_REPLICA_OK)
+			return false;
+	return true;
+}
+
+static struct json_object *replica_states(const struct remap_found *f)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
+		const char *state = remap_replica_state_name(f->state[z]);
+
+		json_object_array_add(list, json_object_new_string(state));
+	}
+	return list;
+}
+
+struct listing {
+	const struct remap_spare *sp;
+	const struct remap_blocks *b;
+};
+
+static struct json_object *block_row(const void *arg, size_t i)
+{
+	struct json_object *o = json_object_new_object(), *sectors = json_object_new_array();
+	const struct listing *l = arg;
+	const struct remap_found *f = &l->b->found[i];
+
+	if (f->index == REMAP_SUPER_INDEX)
+		put_str(o, "block", "super");
+	else
+		put_num(o, "block", f->index);
+	put_num(o, "generation", f->generation);
+	json_object_object_add(o, "states", replica_states(f));
+	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
+		u64 at = remap_found_sector(l->sp, f, z, f->generation);
+
+		json_object_array_add(sectors, json_object_new_uint64(at));
+	}
+	json_object_object_add(o, "sectors", sectors);
+	return o;
+}
+
+void out_blocks(const struct args *a, struct json_object *o, const struct remap_spare *sp,
+		struct remap_blocks *b)
+{
+	static const struct field columns[] = {
+		{ "block", "BLOCK" },
+		{ "generation", "GENERATION" },
+		{ "states", "STATES" },
+		{ "sectors", "SECTORS" },
 	};
-	_cleanup_json_ struct json_object *o = describe_verdict(v);
+	const struct listing l = { .sp = sp, .b = b };
+	struct rows rows = { .n = b->n, .row = block_row, .arg = &l };
+	size_t all = b->n;
+
+	if (out_rows_json(a, o, "blocks", &rows))
+		return;
+	b->n = 0;
+	for (size_t i = 0; i < all; i++)
+		if (!block_ok(&b->found[i]))
+			b->found[b->n++] = b->found[i];
+	printf("\n%zu metadata blocks, %zu of them not ok in all replicas\n", all, b->n);
+	rows.n = b->n;
+	text_rows(&rows, FIELDS(columns));
+}
+
+int read_blocks(struct remap_store *st, bool search, struct remap_spare *sp,
+		struct remap_verdict *v, struct remap_blocks *b, struct remap_err *err)
+{
+	int r, tries = 0;
+
+	do {
+		remap_blocks_free(b);
+		r = remap_spare_find(st, search, sp, err);
+		if (!r)
+			r = remap_spare_blocks(st, sp, v, b, err);
+	} while (!r && !v->ok && ++tries < 3);
+	return r;
+}
+
+static int report(const struct args *a, const struct remap_verdict *v, const char *remedy)
+{
 	unsigned int bad = 0;
 
-	if (!out_json(a, o))
-		text_table(json_object_object_get(o, "replicas"), FIELDS(fields));
 	if (v->ok)
 		return EXIT_GOOD;
 	for (unsigned int z = 0; z < REMAP_ZONES; z++)
@@ -316,23 +384,43 @@ static int report(const struct args *a, const struct remap_verdict *v,
 	return problem("%s: %u of %u replicas are not ok (%s)", a->spare, bad, REMAP_ZONES, remedy);
 }
 
+/* @b: NULL, or to be printed with it */
+static int out_verdict(const struct args *a, const struct remap_verdict *v,
+		       const struct remap_spare *sp, struct remap_blocks *b, const char *remedy)
+{
+	static const struct field fields[] = {
+		{ "index", "REPLICA" },
+		{ "state", "STATE" },
+		{ "bad_blocks", "BAD-BLOCKS" },
+	};
+	_cleanup_json_ struct json_object *o = describe_verdict(v);
+
+	if (!a->json)
+		text_table(json_object_object_get(o, "replicas"), FIELDS(fields));
+	if (b)
+		out_blocks(a, o, sp, b);
+	else
+		out_json(a, o);
+	return report(a, v, remedy);
+}
+
 int verify_spare(const struct args *a)
 {
 	_cleanup_store_ struct remap_store st = { .fd = -1 };
+	struct remap_blocks b = { .n = 0 };
 	struct remap_verdict v;
 	struct remap_spare sp;
 	struct remap_err err;
-	int tries = 0;
+	int status;
 
-	if (remap_store_open(&st, a->spare, false, &err))
-		return problem_err(&err);
-	/* An active target may be in the midst of a commit: only what stays bad is bad. */
-	do {
-		if (remap_spare_find(&st, a->search, &sp, &err) ||
-		    remap_spare_verify(&st, &sp, &v, &err))
-			return problem_err(&err);
-	} while (!v.ok && ++tries < 3);
-	return report(a, &v, "remapctl repair rewrites them");
+	if (remap_store_open(&st, a->spare, false, &err) ||
+	    read_blocks(&st, a->search, &sp, &v, &b, &err))
+		status = problem_err(&err);
+	else
+		status = out_verdict(a, &v, &sp, a->blocks ? &b : NULL,
+				     "remapctl repair rewrites them");
+	remap_blocks_free(&b);
+	return status;
 }
 
 int repair_spare(const struct args *a)
@@ -359,7 +447,8 @@ int repair_spare(const struct args *a)
 			       "size that the device had)", a->spare);
 	if (remap_spare_repair(&st, &sp, &v, &err))
 		return problem_err(&err);
-	return report(a, &v, "they do not take writes: move the spare to another device");
+	return out_verdict(a, &v, &sp, NULL,
+			   "they do not take writes: move the spare to another device");
 }
 
 /* ---- dump ---- */
@@ -428,16 +517,11 @@ static struct json_object *describe_bands(const struct remap_layout *l)
 	return bands;
 }
 
-static struct json_object *describe_super(const struct remap_store *st,
-					  const struct remap_spare *sp)
+void put_super(struct json_object *o, const struct remap_super *s)
 {
-	struct json_object *o = json_object_new_object(), *zones = json_object_new_array();
-	const struct remap_super *s = &sp->super;
 	char uuid[REMAP_UUID_STR];
 
 	remap_uuid_str(s->uuid, uuid);
-	put_str(o, "device", st->name);
-	put_num(o, "device_sectors", st->sectors);
 	put_str(o, "uuid", uuid);
 	put_str(o, "label", s->label);
 	put_num(o, "version", REMAP_VERSION);
@@ -447,6 +531,24 @@ static struct json_object *describe_super(const struct remap_store *st,
 	put_num(o, "sector_size", s->sector_size);
 	put_num(o, "data_sectors", s->data_sectors);
 	put_num(o, "spare_sectors", s->spare_sectors);
+	put_num(o, "tables_used", s->tables_used);
+	put_num(o, "compat", s->compat);
+	put_num(o, "ro_compat", s->ro_compat);
+	put_num(o, "incompat", s->incompat);
+	put_str(o, "data_wwn", s->data_wwn);
+	put_str(o, "data_serial", s->data_serial);
+	put_str(o, "data_partuuid", s->data_partuuid);
+	put_str(o, "data_fsuuid", s->data_fsuuid);
+}
+
+static struct json_object *describe_spare(const struct remap_store *st,
+					  const struct remap_spare *sp)
+{
+	struct json_object *o = json_object_new_object(), *zones = json_object_new_array();
+
+	put_str(o, "device", st->name);
+	put_num(o, "device_sectors", st->sectors);
+	put_super(o, &sp->super);
 	put_num(o, "zone_sectors", sp->layout.band[0].zone_sectors);
 	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
 		struct json_object *zone = json_object_new_object();
@@ -458,15 +560,104 @@ static struct json_object *describe_super(const struct remap_store *st,
 	json_object_object_add(o, "zones", zones);
 	json_object_object_add(o, "bands", describe_bands(&sp->layout));
 	put_num(o, "tables", sp->layout.tables);
-	put_num(o, "tables_used", s->tables_used);
-	put_num(o, "compat", s->compat);
-	put_num(o, "ro_compat", s->ro_compat);
-	put_num(o, "incompat", s->incompat);
-	put_str(o, "data_wwn", s->data_wwn);
-	put_str(o, "data_serial", s->data_serial);
-	put_str(o, "data_partuuid", s->data_partuuid);
-	put_str(o, "data_fsuuid", s->data_fsuuid);
 	put_num(o, "slots_total", sp->layout.slots);
+	return o;
+}
+
+struct copies {
+	const struct remap_spare *sp;
+	struct json_object *list;
+};
+
+/* The ten superblocks, with all that those say that can be understood; ends the walk. */
+static int describe_supers(void *arg, const struct remap_found *f, struct remap_err *err)
+{
+	const struct copies *c = arg;
+
+	(void)err;
+	for (unsigned int i = 0; i < 2 * REMAP_ZONES; i++) {
+		struct json_object *o = json_object_new_object();
+		u64 sector = remap_found_sector(c->sp, f, i / 2, i % 2);
+		enum remap_check check = REMAP_BLANK;
+		struct remap_super s;
+
+		if (f->bytes[i])
+			check = remap_super_decode(f->bytes[i], sector, &s);
+		put_num(o, "zone", i / 2);
+		put_str(o, "copy", i % 2 ? "B" : "A");
+		put_num(o, "sector", sector);
+		put_str(o, "check", f->bytes[i] ? remap_check_str(check) : "unreadable");
+		if (check == REMAP_VALID && !f->copy[i])
+			put_str(o, "check", "of another spare");
+		if (check == REMAP_VALID || check == REMAP_BAD_FEATURE ||
+		    check == REMAP_MISPLACED)
+			put_super(o, &s);
+		json_object_array_add(c->list, o);
+	}
+	return 1;
+}
+
+/* For each zone, where the copies are and of which generation: 0 not valid, null unreadable. */
+static struct json_object *describe_tables(const struct remap_spare *sp,
+					   const struct remap_blocks *b)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (size_t i = 1; i < b->n; i++) {
+		struct json_object *o = json_object_new_object();
+		struct json_object *sectors = json_object_new_array();
+		struct json_object *generations = json_object_new_array();
+		const struct remap_found *f = &b->found[i];
+
+		put_num(o, "index", f->index);
+		put_num(o, "generation", f->generation);
+		json_object_object_add(o, "states", replica_states(f));
+		for (unsigned int z = 0; z < REMAP_ZONES; z++) {
+			struct json_object *pair[2] = {
+				json_object_new_array(), json_object_new_array(),
+			};
+
+			for (unsigned int k = 0; k < 2; k++) {
+				json_object_array_add(pair[0], json_object_new_uint64(
+					remap_found_sector(sp, f, z, k)));
+				json_object_array_add(pair[1], f->bytes[2 * z + k] ?
+					json_object_new_uint64(f->copy[2 * z + k]) : NULL);
+			}
+			json_object_array_add(sectors, pair[0]);
+			json_object_array_add(generations, pair[1]);
+		}
+		json_object_object_add(o, "sectors", sectors);
+		json_object_object_add(o, "generations", generations);
+		json_object_array_add(list, o);
+	}
+	return list;
+}
+
+/* Of a metadata block, what is in one zone: as text these are rows. */
+static struct json_object *copy_row(const void *arg, size_t i)
+{
+	struct json_object *o = json_object_new_object();
+	const struct listing *l = arg;
+	const struct remap_found *f = &l->b->found[i / REMAP_ZONES];
+	unsigned int z = (unsigned int)(i % REMAP_ZONES);
+
+	if (f->index == REMAP_SUPER_INDEX)
+		put_str(o, "block", "super");
+	else
+		put_num(o, "block", f->index);
+	put_num(o, "zone", z);
+	put_str(o, "state", remap_replica_state_name(f->state[z]));
+	for (unsigned int k = 0; k < 2; k++) {
+		const u64 *g = &f->copy[2 * z + k];
+
+		put_num(o, k ? "sector_b" : "sector_a", remap_found_sector(l->sp, f, z, k));
+		if (!f->bytes[2 * z + k])
+			put_str(o, k ? "b" : "a", "unreadable");
+		else if (!*g)
+			put_str(o, k ? "b" : "a", "not valid");
+		else
+			put_num(o, k ? "b" : "a", *g);
+	}
 	return o;
 }
 
@@ -482,7 +673,8 @@ static struct json_object *dump_row(const void *arg, size_t i)
 	return describe_slot(d->sp, &d->t->slot[i]);
 }
 
-int cmd_dump(const struct args *a)
+static void out_dump(const struct args *a, struct json_object *o, const struct remap_spare *sp,
+		     const struct remap_blocks *b, const struct remap_table *t)
 {
 	static const struct field fields[] = {
 		{ "device", "Device" },
@@ -533,47 +725,76 @@ int cmd_dump(const struct args *a)
 		{ "seq", "SEQ" },
 		{ "lost", "LOST" },
 	};
-	_cleanup_store_ struct remap_store st = { .fd = -1 };
-	_cleanup_json_ struct json_object *o = NULL;
-	struct dumping dumping;
-	struct rows rows;
-	struct remap_spare sp;
-	struct remap_table t;
-	struct remap_err err;
-	u32 lost_tables;
+	static const struct field copies[] = {
+		{ "block", "BLOCK" },
+		{ "zone", "ZONE" },
+		{ "state", "STATE" },
+		{ "sector_a", "SECTOR-A" },
+		{ "a", "GENERATION-A" },
+		{ "sector_b", "SECTOR-B" },
+		{ "b", "GENERATION-B" },
+	};
+	const struct listing listing = { .sp = sp, .b = b };
+	const struct dumping dumping = { .sp = sp, .t = t };
+	const struct rows blocks = {
+		.n = b->n * REMAP_ZONES, .row = copy_row, .arg = &listing,
+	};
+	const struct rows entries = { .n = t->n, .row = dump_row, .arg = &dumping };
 
-	if (remap_store_open(&st, a->spare, false, &err) ||
-	    remap_spare_find(&st, a->search, &sp, &err))
-		return problem_err(&err);
-	if (remap_spare_table(&st, &sp, &t, &err)) {
-		remap_table_free(&t);
-		return problem_err(&err);
+	if (out_rows_json(a, o, "entries", &entries))
+		return;
+	text_fields(o, FIELDS(fields));
+	puts("");
+	text_table(json_object_object_get(o, "zones"), FIELDS(zones));
+	puts("");
+	if (sp->super.grown) {
+		text_table(json_object_object_get(o, "bands"), FIELDS(bands));
+		puts("");
 	}
-	o = describe_super(&st, &sp);
+	text_rows(&blocks, FIELDS(copies));
+	if (t->n)
+		puts("");
+	text_rows(&entries, FIELDS(columns));
+}
+
+int cmd_dump(const struct args *a)
+{
+	_cleanup_store_ struct remap_store st = { .fd = -1 };
+	struct copies supers = { .list = json_object_new_array() };
+	struct remap_table t = { .n = 0 };
+	struct remap_blocks b = { .n = 0 };
+	struct remap_verdict v;
+	struct json_object *o;
+	struct remap_spare sp;
+	struct remap_err err;
+	int status = EXIT_GOOD;
+
+	supers.sp = &sp;
+	if (remap_store_open(&st, a->spare, false, &err) ||
+	    remap_spare_find(&st, a->search, &sp, &err) ||
+	    remap_spare_walk(&st, &sp, describe_supers, &supers, &err) < 0 ||
+	    remap_spare_blocks(&st, &sp, &v, &b, &err) || remap_spare_table(&st, &sp, &t, &err)) {
+		status = problem_err(&err);
+		goto out;
+	}
+	o = describe_spare(&st, &sp);
 	put_num(o, "slots_used", t.used);
 	put_num(o, "slots_bad", t.bad);
 	put_num(o, "lost_sectors", t.lost_sectors);
 	put_num(o, "lost_tables", t.lost_tables);
-	dumping = (struct dumping){ .sp = &sp, .t = &t };
-	rows = (struct rows){ .n = t.n, .row = dump_row, .arg = &dumping };
-	if (!out_rows_json(a, o, "entries", &rows)) {
-		text_fields(o, FIELDS(fields));
-		puts("");
-		text_table(json_object_object_get(o, "zones"), FIELDS(zones));
-		if (sp.super.grown) {
-			puts("");
-			text_table(json_object_object_get(o, "bands"), FIELDS(bands));
-		}
-		if (t.n)
-			puts("");
-		text_rows(&rows, FIELDS(columns));
-	}
-	lost_tables = t.lost_tables;
+	json_object_object_add(o, "supers", json_object_get(supers.list));
+	if (a->json)
+		json_object_object_add(o, "table_blocks", describe_tables(&sp, &b));
+	out_dump(a, o, &sp, &b, &t);
+	json_object_put(o);
+	if (t.lost_tables)
+		status = problem("%s: %u table blocks have no valid copy "
+				 "left", a->spare, t.lost_tables);
+out:
+	json_object_put(supers.list);
+	remap_blocks_free(&b);
 	remap_table_free(&t);
-	if (lost_tables)
-		return problem("%s: %u table blocks have no valid copy "
-			       "left", a->spare, lost_tables);
-	return EXIT_GOOD;
+	return status;
 }
 
 /* ---- scan ---- */

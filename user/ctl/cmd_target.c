@@ -728,7 +728,11 @@ static bool name_or_spare(const struct args *a)
 	return true;
 }
 
-static int verify_target(const struct args *a, const char *name, const char *remedy)
+/*
+ * What the target says counts. It does not say which blocks it means: these are read from the
+ * spare behind its back.
+ */
+static int verify_target(const struct args *a, const struct remap_target *t, const char *remedy)
 {
 	static const struct field columns[] = {
 		{ "index", "REPLICA" },
@@ -736,13 +740,23 @@ static int verify_target(const struct args *a, const char *name, const char *rem
 	};
 	_cleanup_json_ struct json_object *o = json_object_new_object();
 	struct json_object *rows = json_object_new_array();
+	_cleanup_store_ struct remap_store st = { .fd = -1 };
 	enum remap_replica_state state[REMAP_ZONES];
+	struct remap_blocks blocks = { .n = 0 };
+	struct remap_verdict v;
+	struct remap_spare sp;
 	struct remap_err err;
 	unsigned int bad = 0;
+	char spare[PATH_MAX];
 
 	json_object_object_add(o, "replicas", rows);
-	if (remap_dm_verify(name, state, &err))
+	remap_dev_path(t->spare, spare, sizeof(spare));
+	if (remap_dm_verify(t->name, state, &err) ||
+	    (a->blocks && (remap_store_open(&st, spare, false, &err) ||
+			   read_blocks(&st, false, &sp, &v, &blocks, &err)))) {
+		remap_blocks_free(&blocks);
 		return problem_err(&err);
+	}
 	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
 		struct json_object *row = json_object_new_object();
 
@@ -751,10 +765,15 @@ static int verify_target(const struct args *a, const char *name, const char *rem
 		json_object_array_add(rows, row);
 		bad += state[z] != REMAP_REPLICA_OK;
 	}
-	if (!out_json(a, o))
+	if (!a->json)
 		text_table(rows, FIELDS(columns));
+	if (a->blocks)
+		out_blocks(a, o, &sp, &blocks);
+	else
+		out_json(a, o);
+	remap_blocks_free(&blocks);
 	return bad ? problem("%s: %u of %u replicas are not ok "
-			     "(%s)", name, bad, REMAP_ZONES, remedy) :
+			     "(%s)", t->name, bad, REMAP_ZONES, remedy) :
 		     EXIT_GOOD;
 }
 
@@ -769,7 +788,7 @@ int cmd_verify(const struct args *a)
 		return verify_spare(a);
 	if (remap_dm_get(device_name(a->pos[0]), &t, &err))
 		return problem_err(&err);
-	return verify_target(a, t.name, "remapctl repair rewrites them");
+	return verify_target(a, &t, "remapctl repair rewrites them");
 }
 
 int cmd_repair(const struct args *a)
@@ -784,7 +803,7 @@ int cmd_repair(const struct args *a)
 	if (remap_dm_get(device_name(a->pos[0]), &t, &err) ||
 	    remap_dm_message(t.name, NULL, &err, "repair"))
 		return problem_err(&err);
-	return verify_target(a, t.name, "they do not take writes: see the kernel log");
+	return verify_target(a, &t, "they do not take writes: see the kernel log");
 }
 
 int cmd_grow(const struct args *a)

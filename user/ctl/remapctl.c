@@ -30,10 +30,11 @@ enum {
 	OPT_DDRESCUE	= 1 << 10,
 	OPT_LIST_BLOCK	= 1 << 11,
 	OPT_DRY_RUN	= 1 << 12,
+	OPT_BLOCKS	= 1 << 13,
 };
 
 /* Options without a letter: those that are not for every day. */
-enum { KEY_NEW_IDENTITY = 256, KEY_BADBLOCKS, KEY_DDRESCUE, KEY_LIST_BLOCK };
+enum { KEY_NEW_IDENTITY = 256, KEY_BADBLOCKS, KEY_DDRESCUE, KEY_LIST_BLOCK, KEY_BLOCKS };
 
 static const struct {
 	unsigned int bit;
@@ -65,6 +66,8 @@ static const struct {
 		"1024)", 0 } },
 	{ OPT_DDRESCUE, { "ddrescue", KEY_DDRESCUE, "MAPFILE", 0,
 		"A mapfile of GNU ddrescue, of which the bad sectors (-) are taken", 0 } },
+	{ OPT_BLOCKS, { "blocks", KEY_BLOCKS, NULL, 0,
+		"Also say which blocks of the metadata are not ok", 0 } },
 	{ OPT_DRY_RUN, { "dry-run", 'n', NULL, 0, "Only say what would be done", 0 } },
 	{ OPT_JSON, { "json", 'j', NULL, 0, "Print JSON", 0 } },
 };
@@ -102,7 +105,7 @@ static const struct command {
 	  OPT_BADBLOCKS | OPT_DDRESCUE | OPT_LIST_BLOCK | OPT_DRY_RUN, 0, 1, 1,
 	  "NAME --badblocks FILE\nNAME --ddrescue MAPFILE",
 	  "Move the blocks that another program has found to be bad to the spare." },
-	{ "verify", cmd_verify, OPT_SPARE | OPT_SEARCH, 0, 0, 1, "NAME\n--spare DEV",
+	{ "verify", cmd_verify, OPT_SPARE | OPT_SEARCH | OPT_BLOCKS, 0, 0, 1, "NAME\n--spare DEV",
 	  "Check the five replicas of the metadata." },
 	{ "repair", cmd_repair, OPT_SPARE | OPT_SEARCH, 0, 0, 1, "NAME\n--spare DEV",
 	  "Rewrite replicas that are not as they should be." },
@@ -179,6 +182,9 @@ static void take_value(struct parse *p, unsigned int bit, const char *value)
 		break;
 	case OPT_DRY_RUN:
 		a->dry_run = true;
+		break;
+	case OPT_BLOCKS:
+		a->blocks = true;
 		break;
 	case OPT_JSON:
 		a->json = true;

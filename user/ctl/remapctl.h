@@ -37,6 +37,7 @@ struct args {
 	const char *ddrescue;
 	const char *list_block;
 	bool dry_run;
+	bool blocks;			/* verify */
 	bool json;
 	char **pos;			/* NAME, then SECTOR[+COUNT]... */
 	unsigned int positions;
@@ -69,6 +70,22 @@ int open_store(const struct remap_dev *dev, bool write, struct remap_store *st,
 /** check_pair() - may the two be used together, and are they free? */
 int check_pair(const struct remap_dev *data, const struct remap_dev *spare, bool force,
 	       struct remap_err *err);
+
+/**
+ * read_blocks() - find the spare on a device, and how its metadata is, block for block
+ *
+ * An active target may be in the midst of a commit: only what stays bad is bad. Call
+ * remap_blocks_free() in any case.
+ */
+int read_blocks(struct remap_store *st, bool search, struct remap_spare *sp,
+		struct remap_verdict *v, struct remap_blocks *b, struct remap_err *err);
+
+/** out_blocks() - print @o with them; as text only what is not ok, the rest is dropped from @b */
+void out_blocks(const struct args *a, struct json_object *o, const struct remap_spare *sp,
+		struct remap_blocks *b);
+
+/** put_super() - what a superblock says */
+void put_super(struct json_object *o, const struct remap_super *s);
 
 void warn_same_disk(const struct remap_dev *data, const struct remap_dev *spare);
 
@@ -122,6 +139,13 @@ void text_fields(struct json_object *o, const struct field *f, size_t n);
 
 /** out_json() - print the JSON. Return: false, having done nothing, if text is wanted */
 bool out_json(const struct args *a, struct json_object *o);
+
+static inline void cleanup_store(struct remap_store *st)
+{
+	remap_store_close(st);
+}
+
+#define _cleanup_store_	__attribute__((cleanup(cleanup_store)))
 
 #define FIELDS(f)	(f), sizeof(f) / sizeof((f)[0])
 
