@@ -19,7 +19,7 @@
 struct write {
 	off_t at;
 	unsigned int epoch;		/* flushes before it */
-	u8 data[2 * REMAP_MD_BLOCK];
+	u8 data[16 * REMAP_MD_BLOCK];
 	size_t bytes;
 };
 
@@ -745,6 +745,319 @@ static void update_first_secures_the_newest(void **state)
 	}
 }
 
+/* ---- restore ---- */
+
+/* What an export of populated() would have said. */
+static struct remap_table exported(const struct remap_spare *sp)
+{
+	struct remap_table t;
+
+	assert_int_equal(remap_spare_table(&st, sp, &t, &err), 0);
+	assert_int_equal(t.generation, 2);
+	return t;
+}
+
+static void destroy_zones(const struct remap_spare *sp, int byte)
+{
+	for (unsigned int z = 0; z < REMAP_ZONES; z++)
+		fill(remap_zone_start(&sp->layout, z), sp->layout.band[0].zone_sectors, byte);
+}
+
+static void restore(const struct remap_spare *sp, const struct remap_table *t)
+{
+	if (remap_spare_restore(&st, sp, t, &err))
+		fail_msg("%s", err.text);
+}
+
+static void a_restored_spare_is_what_it_was(void **state)
+{
+	static const int junk[] = { 0, 0xff, 0x52 };
+	struct remap_spare sp = populated(), again;
+	struct remap_table t = exported(&sp);
+
+	(void)state;
+	for (unsigned int j = 0; j < 3; j++) {
+		destroy_zones(&sp, junk[j]);
+		assert_int_equal(remap_spare_find(&st, false, &again, &err), -ENODATA);
+		restore(&sp, &t);
+		again = found();
+		assert_true(remap_super_same_spare(&again.super, &sp.super));
+		assert_string_equal(again.super.label, sp.super.label);
+		assert_string_equal(again.super.data_wwn, sp.super.data_wwn);
+		assert_int_equal(again.super.created, sp.super.created);
+		assert_int_equal(again.super.tables_used, sp.super.tables_used);
+		check_populated(&again);
+		assert_true(verdict(&again).ok);
+	}
+	remap_table_free(&t);
+}
+
+static void a_spare_that_grew_is_restored(void **state)
+{
+	struct remap_entry e = { .block = 4711, .seq = 9, .state = REMAP_SLOT_MAPPED };
+	struct remap_spare sp = populated(), again;
+	u8 block[REMAP_MD_BLOCK];
+	struct remap_table t;
+
+	(void)state;
+	grow_file(&sp, 3 * (SPARE_BYTES >> 9) + 77);
+	grow_file(&sp, 5 * (SPARE_BYTES >> 9));
+	sp.super.tables_used = 3;
+	sp.super.generation++;
+	for (u32 i = 1; i < 3; i++) {
+		remap_table_init(block, i);
+		if (i == 2)
+			remap_entry_set(block, 5, &e);
+		remap_table_seal(block, sp.super.uuid, 1);
+		for (unsigned int z = 0; z < REMAP_ZONES; z++)
+			raw_write(remap_table_sector(&sp.layout, z, i, 1), block, sizeof(block));
+	}
+	put_super(&sp, &sp.super, 0x1f);
+	sp = found();
+	assert_int_equal(remap_spare_table(&st, &sp, &t, &err), 0);
+	assert_int_equal(t.n, 2);
+	for (unsigned int z = 0; z < REMAP_ZONES; z++)
+		for (unsigned int n = 0; n < 3; n++)
+			fill(sp.layout.band[n].zone_start[z], sp.layout.band[n].zone_sectors, 0);
+	restore(&sp, &t);
+	remap_table_free(&t);
+	again = found();
+	assert_int_equal(again.layout.bands, 3);
+	assert_true(verdict(&again).ok);
+	assert_int_equal(remap_spare_table(&st, &again, &t, &err), 0);
+	assert_int_equal(t.n, 2);
+	assert_int_equal(t.slot[1].slot, 2 * REMAP_ENTRIES + 5);
+	assert_int_equal(t.slot[1].entry.block, 4711);
+	remap_table_free(&t);
+}
+
+/* Zones of other block sizes would be where there are slots in use. */
+static void restore_leaves_the_slots_alone(void **state)
+{
+	struct remap_slot slot[1024];
+	struct remap_table t = { .slot = slot, .generation = 5 };
+	u8 block[REMAP_MD_BLOCK], same[REMAP_MD_BLOCK];
+	u64 place[REMAP_SUPER_PLACES];
+	unsigned int n, in_slots = 0;
+	struct remap_spare sp;
+
+	(void)state;
+	assert_int_equal(ftruncate(st.fd, 4 * SPARE_BYTES), 0);
+	st.sectors = (4 * SPARE_BYTES) >> 9;
+	format(&example);
+	sp = found();
+	t.n = sp.layout.slots;
+	sp.super.tables_used = sp.layout.tables;
+	assert_true(t.n > 900 && t.n <= 1024);
+	n = remap_super_places(st.sectors, place);
+	for (u32 i = 0; i < t.n; i++) {
+		u64 at = remap_slot_sector(&sp.layout, i);
+
+		slot[i] = (struct remap_slot){
+			.slot = i, .entry = { .block = i, .seq = i, .state = REMAP_SLOT_MAPPED },
+		};
+		fill(at, 8, (int)i % 255 + 1);
+		for (unsigned int k = 0; k < n; k++)
+			in_slots += place[k] == at;
+	}
+	assert_true(in_slots > 0);	/* or nothing is tested */
+	destroy_zones(&sp, 0xff);
+	restore(&sp, &t);
+	for (u32 i = 0; i < t.n; i++) {
+		memset(same, (int)i % 255 + 1, sizeof(same));
+		raw_read(remap_slot_sector(&sp.layout, i), block, sizeof(block));
+		assert_memory_equal(block, same, sizeof(block));
+	}
+	/* in slots that are not in use they are no one's, and wiped */
+	t.n = 0;
+	restore(&sp, &t);
+	memset(same, 0, sizeof(same));
+	for (u32 i = 0; i < sp.layout.slots; i++) {
+		u64 at = remap_slot_sector(&sp.layout, i);
+
+		for (unsigned int k = 0; k < n; k++) {
+			if (place[k] != at)
+				continue;
+			raw_read(at, block, sizeof(block));
+			assert_memory_equal(block, same, sizeof(block));
+		}
+	}
+}
+
+/* Of the same uuid, where it belongs, and of any generation: it must not win. */
+static void what_survived_does_not_win(void **state)
+{
+	struct remap_entry e = { .block = 99, .seq = 50, .state = REMAP_SLOT_MAPPED };
+	struct remap_super s = example;
+	struct remap_table t = { .generation = 7 }, back;
+	struct remap_spare sp;
+	u8 block[REMAP_MD_BLOCK];
+
+	(void)state;
+	s.block_size = 512;		/* for more than one table block */
+	format(&s);
+	sp = found();
+	assert_true(sp.layout.tables >= 4);
+	for (u32 i = 0; i < 4; i++) {
+		for (u64 g = 1000; g < 1002; g++) {
+			remap_table_init(block, i);
+			remap_entry_set(block, 3, &e);
+			remap_table_seal(block, s.uuid, g + i);
+			for (unsigned int z = i % 2; z < REMAP_ZONES; z++)
+				raw_write(remap_table_sector(&sp.layout, z, i, g + i), block,
+					  sizeof(block));
+		}
+	}
+	sp.super.tables_used = 2;
+	restore(&sp, &t);
+	sp = found();
+	assert_int_equal(sp.super.tables_used, 2);
+	assert_int_equal(remap_spare_table(&st, &sp, &back, &err), 0);
+	assert_int_equal(back.n + back.lost_tables, 0);
+	remap_table_free(&back);
+
+	/* as remap_meta_room() in kernel/meta.c takes them into use: from generation 1 on */
+	for (u32 i = 2; i < 4; i++) {
+		remap_table_init(block, i);
+		remap_table_seal(block, s.uuid, 1);
+		for (unsigned int z = 0; z < REMAP_ZONES; z++)
+			raw_write(remap_table_sector(&sp.layout, z, i, 1), block, sizeof(block));
+	}
+	s = sp.super;
+	s.tables_used = 4;
+	assert_int_equal(remap_spare_update(&st, &sp, &s, &err), 0);
+	assert_int_equal(remap_spare_table(&st, &sp, &back, &err), 0);
+	assert_int_equal(back.n + back.lost_tables, 0);
+	remap_table_free(&back);
+	assert_true(verdict(&sp).ok);
+}
+
+static void restore_is_all_or_nothing(void **state)
+{
+	struct remap_entry e = { .block = 88, .seq = 6, .state = REMAP_SLOT_MAPPED };
+	unsigned int seed = 5, old = 0, none = 0, made = 0;
+	struct remap_spare sp = populated(), newer = sp;
+	struct remap_table t = exported(&sp), back;
+	u8 block[REMAP_MD_BLOCK];
+
+	(void)state;
+	/* since then a block was moved, and the superblock written anew */
+	remap_table_init(block, 0);
+	remap_entry_set(block, 4, &e);
+	put_table(&sp, block, 3, 0x1f);
+	assert_int_equal(remap_spare_update(&st, &newer, &newer.super, &err), 0);
+	record();
+	restore(&sp, &t);
+	disk.record = false;
+	assert_true(disk.flushes >= 3);
+	remap_table_free(&t);
+	for (int i = 0; i < 1000; i++) {
+		struct remap_spare is;
+		int r;
+
+		crash((unsigned int)i % (disk.flushes + 1), &seed);
+		r = remap_spare_find(&st, false, &is, &err);
+		if (r) {
+			assert_int_equal(r, -ENODATA);
+			none++;
+		} else if (is.super.generation > 1000) {
+			check_populated(&is);
+			made++;
+		} else {
+			/* be it generation 1 or 2 of the superblock: it is the table that counts */
+			assert_int_equal(remap_spare_table(&st, &is, &back, &err), 0);
+			assert_int_equal(back.n, 1);
+			assert_int_equal(back.slot[0].entry.block, 88);
+			remap_table_free(&back);
+			old++;
+		}
+	}
+	assert_true(old && none && made);
+}
+
+static void what_cannot_be_is_not_restored(void **state)
+{
+	struct remap_slot good = { .slot = 3, .entry = { .block = 77, .seq = 5,
+							 .state = REMAP_SLOT_MAPPED } };
+	struct remap_spare sp = populated(), bad;
+	struct remap_slot slot[2] = { good, good };
+	struct remap_table t = { .slot = slot, .n = 2, .generation = 2 };
+
+	(void)state;
+	disk.record = true;
+	/* twice, in the wrong order, beyond the slots, beyond the table blocks */
+	assert_int_equal(remap_spare_restore(&st, &sp, &t, &err), -EINVAL);
+	slot[1].slot = 2;
+	assert_int_equal(remap_spare_restore(&st, &sp, &t, &err), -EINVAL);
+	slot[1].slot = sp.layout.slots;
+	assert_int_equal(remap_spare_restore(&st, &sp, &t, &err), -EINVAL);
+	slot[1].slot = REMAP_ENTRIES;
+	assert_int_equal(remap_spare_restore(&st, &sp, &t, &err), -EINVAL);
+	/* no such block, no such sector, no such state */
+	slot[1] = (struct remap_slot){ .slot = 4, .entry = { .block = DATA_SECTORS / 8,
+							     .state = REMAP_SLOT_MAPPED } };
+	assert_int_equal(remap_spare_restore(&st, &sp, &t, &err), -EINVAL);
+	slot[1].entry = (struct remap_entry){ .lost = 0x100, .state = REMAP_SLOT_MAPPED };
+	assert_int_equal(remap_spare_restore(&st, &sp, &t, &err), -EINVAL);
+	slot[1].entry = (struct remap_entry){ .state = 3 };
+	assert_int_equal(remap_spare_restore(&st, &sp, &t, &err), -EINVAL);
+	t.n = 1;
+	t.generation = REMAP_MAX_GENERATION - 1;
+	assert_int_equal(remap_spare_restore(&st, &sp, &t, &err), -EINVAL);
+	t.generation = 2;
+	bad = sp;
+	bad.super.generation = REMAP_MAX_GENERATION - 1;
+	assert_int_equal(remap_spare_restore(&st, &bad, &t, &err), -EINVAL);
+	bad = sp;
+	bad.super.sector_size = 8192;
+	assert_int_equal(remap_spare_restore(&st, &bad, &t, &err), -EINVAL);
+	bad = sp;
+	bad.super.tables_used = 2;
+	assert_int_equal(remap_spare_restore(&st, &bad, &t, &err), -EINVAL);
+	bad = sp;
+	bad.super.ro_compat = 1;
+	assert_int_equal(remap_spare_restore(&st, &bad, &t, &err), -EROFS);
+	st.sectors--;
+	assert_int_equal(remap_spare_restore(&st, &sp, &t, &err), -ENOSPC);
+	st.sectors++;
+	assert_int_equal(disk.writes, 0);
+	assert_int_equal(remap_spare_restore(&st, &sp, &t, &err), 0);
+}
+
+static void a_spare_is_restored_onto_a_larger_device(void **state)
+{
+	struct remap_spare sp = populated(), is;
+	struct remap_table t = exported(&sp);
+
+	(void)state;
+	destroy_zones(&sp, 0);
+	assert_int_equal(ftruncate(st.fd, SPARE_BYTES * 5 / 4), 0);
+	st.sectors = (SPARE_BYTES * 5 / 4) >> 9;
+	restore(&sp, &t);
+	remap_table_free(&t);
+	is = found();
+	assert_int_equal(is.super.spare_sectors, SPARE_BYTES >> 9);
+	check_populated(&is);
+	fill(0, sp.layout.band[0].zone_sectors, 0);
+	assert_int_equal(remap_spare_find(&st, true, &is, &err), 0);
+	check_populated(&is);
+}
+
+static void restore_fails_if_it_does_not_read_back(void **state)
+{
+	struct remap_spare sp = populated();
+	struct remap_table t = exported(&sp);
+
+	(void)state;
+	disk.bad_from = (off_t)(remap_table_sector(&sp.layout, 3, 0, 2) << 9);
+	disk.bad_to = disk.bad_from + 512;
+	assert_int_equal(remap_spare_restore(&st, &sp, &t, &err), -EIO);
+	disk.ro_from = disk.bad_from;
+	disk.ro_to = disk.bad_to;
+	assert_int_equal(remap_spare_restore(&st, &sp, &t, &err), -EIO);
+	remap_table_free(&t);
+}
+
 /* ---- block by block ---- */
 
 static void each_block_of_each_replica_has_its_state(void **state)
@@ -883,6 +1196,24 @@ static void a_spare_owns_valid_copies_and_used_slots(void **state)
 	assert_true(remap_spare_owns(&st, &sp, remap_slot_sector(l, 7) << 9));
 }
 
+static void what_is_planned_says_which_slots_are_in_use(void **state)
+{
+	struct remap_slot slot[] = {
+		{ .slot = 2, .entry.state = REMAP_SLOT_MAPPED },
+		{ .slot = 7, .entry.state = REMAP_SLOT_BAD },
+		{ .slot = 9, .entry.state = REMAP_SLOT_MAPPED },
+	};
+	const struct remap_table t = { .slot = slot, .n = 3 };
+	struct remap_spare sp = populated();
+	const struct remap_layout *l = &sp.layout;
+
+	(void)state;
+	sp.planned = &t;
+	for (u32 i = 0; i < l->slots; i++)
+		assert_int_equal(remap_spare_owns(&st, &sp, remap_slot_sector(l, i) << 9),
+				 i == 2 || i == 7 || i == 9);
+}
+
 static void a_disk_that_tells_less_is_not_taken_for_the_same(void **state)
 {
 	const struct remap_identity all = { .wwn = "naa.5", .serial = "S3Z", .fsuuid = "aaaa" };
@@ -952,6 +1283,15 @@ int main(void)
 		TEST(a_signature_in_a_used_slot_is_the_users_own),
 		TEST(a_spare_owns_valid_copies_and_used_slots),
 		TEST(a_disk_that_tells_less_is_not_taken_for_the_same),
+		TEST(what_is_planned_says_which_slots_are_in_use),
+		TEST(a_restored_spare_is_what_it_was),
+		TEST(a_spare_that_grew_is_restored),
+		TEST(restore_leaves_the_slots_alone),
+		TEST(what_survived_does_not_win),
+		TEST(restore_is_all_or_nothing),
+		TEST(what_cannot_be_is_not_restored),
+		TEST(a_spare_is_restored_onto_a_larger_device),
+		TEST(restore_fails_if_it_does_not_read_back),
 		TEST(each_block_of_each_replica_has_its_state),
 	};
 

@@ -20,6 +20,8 @@
 #define PAIR		(2 * REMAP_MD_BLOCK)		/* both copies of one metadata block */
 #define CHUNK_TABLES	64				/* read at once from each zone: 512 KiB */
 #define SEARCH_BYTES	(1U << 20)
+#define WIPE_BEHIND	1024				/* table blocks; 8 MiB of each zone */
+#define RESTORE_STEP	(1ULL << 32)			/* generations; no spare lives that long */
 
 /* ---- the store ---- */
 
@@ -336,8 +338,8 @@ int remap_spare_find(struct remap_store *st, bool search, struct remap_spare *sp
 			r = look_at(st, place[i], buf, &c);
 	}
 	r = r ? look_failed(st, r, err) : pick(st, &c, sp, buf, err);
-	if (!r)
-		sp->several_lives = several;
+	sp->several_lives = several;
+	sp->planned = NULL;
 	candidates_free(&c);
 	return r;
 }
@@ -490,6 +492,14 @@ static void judge(const struct remap_spare *sp, const struct chunk *c, unsigned 
 	}
 }
 
+/* How many table blocks from @first on, and before @end, are handled at once? */
+static u32 table_run(const struct remap_spare *sp, u32 first, u32 end)
+{
+	u32 n = min(end - first, remap_table_run(&sp->layout, first));
+
+	return min(n, (u32)CHUNK_TABLES);
+}
+
 int remap_spare_walk(struct remap_store *st, const struct remap_spare *sp, remap_visit_fn *visit,
 		     void *arg, struct remap_err *err)
 {
@@ -507,8 +517,7 @@ int remap_spare_walk(struct remap_store *st, const struct remap_spare *sp, remap
 	r = visit(arg, &f, err);
 
 	for (u32 first = 0, n; first < sp->super.tables_used && !r; first += n) {
-		n = min(sp->super.tables_used - first, remap_table_run(&sp->layout, first));
-		n = min(n, (u32)CHUNK_TABLES);
+		n = table_run(sp, first, sp->super.tables_used);
 		for (z = 0; z < REMAP_ZONES; z++)
 			chunk_read(st, c, z, remap_table_sector(&sp->layout, z, first, 0), 2 * n);
 		for (u32 i = 0; i < n && !r; i++) {
@@ -538,9 +547,20 @@ static bool copy_valid(const struct remap_store *st, const struct remap_spare *s
 	       generation_of(sp, buf, index, zone, block & 1);
 }
 
-/* The slot of a band that has this sector; REMAP_NO_SLOT in a zone and where the slots end. */
-static u32 slot_at(const struct remap_layout *l, const struct remap_band *band, u64 sector)
+/* The band that has this sector, or is the next before it. */
+static const struct remap_band *band_at(const struct remap_layout *l, u64 sector)
 {
+	const struct remap_band *b = l->band;
+
+	while (b + 1 < l->band + l->bands && sector >= b[1].zone_start[0])
+		b++;
+	return b;
+}
+
+/* The slot that has this sector; REMAP_NO_SLOT in a zone and where the slots end. */
+static u32 slot_at(const struct remap_layout *l, u64 sector)
+{
+	const struct remap_band *band = band_at(l, sector);
 	u32 before = band->first_table * REMAP_ENTRIES;
 
 	for (unsigned int gap = 0; gap < REMAP_ZONES - 1; before = band->gap_slots[gap++]) {
@@ -551,6 +571,24 @@ static u32 slot_at(const struct remap_layout *l, const struct remap_band *band, 
 			return before + (u32)((sector - start) / l->block_sectors);
 	}
 	return REMAP_NO_SLOT;
+}
+
+/* Of what is planned: is this slot in use? */
+static bool slot_planned(const struct remap_table *t, u32 slot)
+{
+	size_t from = 0, to = t->n;
+
+	while (from < to) {
+		size_t mid = from + (to - from) / 2;
+
+		if (t->slot[mid].slot == slot)
+			return t->slot[mid].entry.state != REMAP_SLOT_FREE;
+		if (t->slot[mid].slot < slot)
+			from = mid + 1;
+		else
+			to = mid;
+	}
+	return false;
 }
 
 struct asking {
@@ -576,21 +614,21 @@ static int ask_slot(void *arg, const struct remap_found *f, struct remap_err *er
 bool remap_spare_owns(struct remap_store *st, const struct remap_spare *sp, u64 byte)
 {
 	const struct remap_layout *l = &sp->layout;
-	const struct remap_band *b = l->band;
 	struct asking a = { .used = true };
 	u64 sector = byte >> 9;
+	const struct remap_band *b = band_at(l, sector);
 
-	while (b + 1 < l->band + l->bands && sector >= b[1].zone_start[0])
-		b++;
 	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
 		u64 start = b->zone_start[z];
 
 		if (sector >= start && sector < start + b->zone_sectors)
 			return copy_valid(st, sp, b, z, (sector - start) / MD_SECTORS);
 	}
-	a.slot = slot_at(l, b, sector);
+	a.slot = slot_at(l, sector);
 	if (a.slot == REMAP_NO_SLOT || a.slot / REMAP_ENTRIES >= sp->super.tables_used)
 		return false;
+	if (sp->planned)
+		return slot_planned(sp->planned, a.slot);
 	remap_spare_walk(st, sp, ask_slot, &a, NULL);
 	return a.used;
 }
@@ -734,38 +772,181 @@ int remap_spare_repair(struct remap_store *st, const struct remap_spare *sp,
 
 /* ---- format, update ---- */
 
-/* Zeroes over both copies of every superblock that could be found on a device of this size. */
-static int wipe_supers(struct remap_store *st, const struct remap_layout *l, struct remap_err *err)
+/* Does any of a metadata block's sectors belong to a slot that is to keep what it holds? */
+static bool over_used_slot(const struct remap_spare *sp, u64 sector)
 {
-	_cleanup_free_ void *zero = buffer_alloc(PAIR);
+	for (u64 at = sector; sp->planned && at < sector + MD_SECTORS; at++) {
+		u32 slot = slot_at(&sp->layout, at);
+
+		if (slot != REMAP_NO_SLOT && slot_planned(sp->planned, slot))
+			return true;
+	}
+	return false;
+}
+
+/* Zeroes over both copies of every superblock that could be found on a device of this size. */
+static int wipe_supers(struct remap_store *st, const struct remap_spare *sp, struct remap_err *err)
+{
+	_cleanup_free_ void *zero = buffer_alloc(REMAP_MD_BLOCK);
 	u64 place[REMAP_SUPER_PLACES + REMAP_ZONES];
 	unsigned int n = remap_super_places(st->sectors, place);
-	int r;
 
 	if (!zero)
 		return remap_fail_errno(err, -ENOMEM, "%s", st->name);
-	/* these are among the above already; should that ever change, it must not be here */
+	/* on a device of the recorded size these are among the above already */
 	for (unsigned int z = 0; z < REMAP_ZONES; z++)
-		place[n++] = remap_zone_start(l, z);
-	for (unsigned int i = 0; i < n; i++) {
-		r = store_write(st, place[i], zero, PAIR);
+		place[n++] = remap_super_sector(&sp->layout, z, 0);
+	for (unsigned int i = 0; i < 2 * n; i++) {
+		u64 sector = place[i / 2] + i % 2 * MD_SECTORS;
+		int r = over_used_slot(sp, sector) ? 0 :
+			store_write(st, sector, zero, REMAP_MD_BLOCK);
+
 		if (r)
 			return remap_fail_errno(err, r, "%s: cannot write at sector %llu", st->name,
-						(unsigned long long)place[i]);
+						(unsigned long long)sector);
 	}
 	return store_flush(st, err);
+}
+
+/*
+ * Table block @index as @t has it, entries from the @at'th on. Return: the first entry that is not
+ * in it. Those of the list that are out of order stay behind.
+ */
+static size_t build_table(void *block, const struct remap_spare *sp, const struct remap_table *t,
+			  u32 index, size_t at)
+{
+	u32 next = index * REMAP_ENTRIES;
+
+	remap_table_init(block, index);
+	for (; at < t->n && t->slot[at].slot >= next &&
+	       t->slot[at].slot / REMAP_ENTRIES == index; at++) {
+		remap_entry_set(block, t->slot[at].slot % REMAP_ENTRIES, &t->slot[at].entry);
+		next = t->slot[at].slot + 1;
+	}
+	remap_table_seal(block, sp->super.uuid, t->generation);
+	return at;
+}
+
+/* All table blocks in use. The other copy is zeroed, lest it hold something of an older life. */
+static int write_tables(struct remap_store *st, const struct remap_spare *sp,
+			const struct remap_table *t, struct remap_err *err)
+{
+	_cleanup_free_ u8 *buf = buffer_alloc(CHUNK_TABLES * PAIR);
+	u32 used = sp->super.tables_used, n;
+	size_t at = 0;
+	int r = 0;
+
+	if (!buf)
+		return remap_fail_errno(err, -ENOMEM, "%s", st->name);
+	for (u32 first = 0; first < used && !r; first += n) {
+		n = table_run(sp, first, used);
+		for (u32 i = 0; i < n; i++)
+			at = build_table(buf + i * PAIR + (t->generation & 1) * REMAP_MD_BLOCK,
+					 sp, t, first + i, at);
+		for (unsigned int z = 0; z < REMAP_ZONES && !r; z++)
+			r = store_write(st, remap_table_sector(&sp->layout, z, first, 0), buf,
+					n * PAIR);
+	}
+	return r ? remap_fail_errno(err, r, "%s: cannot write the table", st->name) : 0;
+}
+
+/*
+ * Table blocks of this spare behind those in use: when the kernel takes one of them into use, it
+ * begins with generation 1 and must not meet a higher one. They come into use one after the other,
+ * so that where there are none for long, there are none. What cannot be read or written does not
+ * count: no one else will find anything there either.
+ */
+static int wipe_behind_tables(struct remap_store *st, const struct remap_spare *sp,
+			      struct remap_err *err)
+{
+	_cleanup_free_ void *zero = buffer_alloc(REMAP_MD_BLOCK);
+	struct chunk *c = chunk_alloc(CHUNK_TABLES);
+	u32 index = sp->super.tables_used, end = sp->layout.tables, n;
+
+	if (!c || !zero) {
+		if (c)
+			chunk_free(c);
+		return remap_fail_errno(err, -ENOMEM, "%s", st->name);
+	}
+	for (u32 last = index; index < end && index - last < WIPE_BEHIND; index += n) {
+		n = table_run(sp, index, end);
+		for (unsigned int z = 0; z < REMAP_ZONES; z++) {
+			u64 sector = remap_table_sector(&sp->layout, z, index, 0);
+
+			chunk_read(st, c, z, sector, 2 * n);
+			for (unsigned int b = 0; b < 2 * n; b++) {
+				if (!c->bad[z][b] &&
+				    !generation_of(sp, c->data[z] + (size_t)b * REMAP_MD_BLOCK,
+						   index + b / 2, z, b & 1))
+					continue;
+				(void)!store_write(st, sector + b * MD_SECTORS, zero,
+						   REMAP_MD_BLOCK);
+				last = index + b / 2;
+			}
+		}
+	}
+	chunk_free(c);
+	return 0;
+}
+
+static int write_supers(struct remap_store *st, const struct remap_spare *sp,
+			struct remap_err *err)
+{
+	_cleanup_free_ u8 *block = buffer_alloc(REMAP_MD_BLOCK);
+	u64 g = sp->super.generation;
+	int r = 0;
+
+	if (!block)
+		return remap_fail_errno(err, -ENOMEM, "%s", st->name);
+	remap_super_encode(block, &sp->super, &sp->layout);
+	for (unsigned int z = 0; z < REMAP_ZONES && !r; z++)
+		r = store_write(st, remap_super_sector(&sp->layout, z, g), block, REMAP_MD_BLOCK);
+	return r ? remap_fail_errno(err, r, "%s: cannot write a superblock", st->name) : 0;
+}
+
+static int check_made(struct remap_store *st, const struct remap_spare *sp, struct remap_err *err)
+{
+	struct remap_spare check;
+	struct remap_verdict v;
+	int r = remap_spare_find(st, false, &check, err);
+
+	if (!r)
+		r = remap_spare_verify(st, sp, &v, err);
+	if (r)
+		return r;
+	if (!v.ok || memcmp(check.super.uuid, sp->super.uuid, sizeof(sp->super.uuid)) ||
+	    check.super.generation != sp->super.generation)
+		return remap_fail(err, -EIO, "%s: what was written does not read back (take "
+				  "another device as spare)", st->name);
+	return 0;
+}
+
+/* In the order that spare.h promises. */
+static int make_spare(struct remap_store *st, const struct remap_spare *sp,
+		      const struct remap_table *t, struct remap_err *err)
+{
+	int r = wipe_supers(st, sp, err);
+
+	if (!r)
+		r = write_tables(st, sp, t, err);
+	if (!r && sp->planned)
+		r = wipe_behind_tables(st, sp, err);
+	if (!r)
+		r = store_flush(st, err);
+	if (!r)
+		r = write_supers(st, sp, err);
+	if (!r)
+		r = store_flush(st, err);
+	return r ? r : check_made(st, sp, err);
 }
 
 int remap_spare_format(struct remap_store *st, const struct remap_super *super,
 		       struct remap_err *err)
 {
-	_cleanup_free_ u8 *pair = buffer_alloc(PAIR);
-	struct remap_spare sp = { .super = *super }, check;
-	struct remap_verdict v;
+	const struct remap_table empty = { .generation = 1 };
+	struct remap_spare sp = { .super = *super };
 	int r;
 
-	if (!pair)
-		return remap_fail_errno(err, -ENOMEM, "%s", st->name);
 	sp.super.generation = 1;
 	sp.super.tables_used = 1;
 	sp.super.spare_sectors = st->sectors;
@@ -780,42 +961,53 @@ int remap_spare_format(struct remap_store *st, const struct remap_super *super,
 		return remap_fail(err, r, "%s: cannot be laid out with blocks of %u "
 				  "bytes", st->name,
 				  sp.super.block_size);
+	return make_spare(st, &sp, &empty, err);
+}
 
-	r = wipe_supers(st, &sp.layout, err);
-	if (r)
-		return r;
+/* Is it what could be read from a disk? As there, nothing is taken on trust. */
+static int check_plan(const struct remap_spare *sp, const struct remap_table *t,
+		      struct remap_err *err)
+{
+	_cleanup_free_ u8 *block = buffer_alloc(REMAP_MD_BLOCK);
+	struct remap_super s;
+	enum remap_check c;
+	size_t at = 0;
+	u64 g;
 
-	/* Generation 1 is copy B; copy A is zeroed, lest it hold something of an older life. */
-	remap_table_init(pair + REMAP_MD_BLOCK, 0);
-	remap_table_seal(pair + REMAP_MD_BLOCK, sp.super.uuid, 1);
-	for (unsigned int z = 0; z < REMAP_ZONES && !r; z++)
-		r = store_write(st, remap_table_sector(&sp.layout, z, 0, 0), pair, PAIR);
-	if (r)
-		return remap_fail_errno(err, r, "%s: cannot write the table", st->name);
-	r = store_flush(st, err);
-	if (r)
-		return r;
-
-	remap_super_encode(pair + REMAP_MD_BLOCK, &sp.super, &sp.layout);
-	for (unsigned int z = 0; z < REMAP_ZONES && !r; z++)
-		r = store_write(st, remap_super_sector(&sp.layout, z, 1), pair + REMAP_MD_BLOCK,
-				REMAP_MD_BLOCK);
-	if (r)
-		return remap_fail_errno(err, r, "%s: cannot write a superblock", st->name);
-	r = store_flush(st, err);
-	if (r)
-		return r;
-
-	r = remap_spare_find(st, false, &check, err);
-	if (r)
-		return r;
-	r = remap_spare_verify(st, &sp, &v, err);
-	if (r)
-		return r;
-	if (!v.ok || memcmp(check.super.uuid, sp.super.uuid, sizeof(sp.super.uuid)))
-		return remap_fail(err, -EIO, "%s: what was written does not read back (take "
-				  "another device as spare)", st->name);
+	if (!block)
+		return remap_fail_errno(err, -ENOMEM, "table");
+	remap_super_encode(block, &sp->super, &sp->layout);
+	c = remap_super_decode(block, REMAP_ANYWHERE, &s);
+	if (c)
+		return remap_fail(err, -EINVAL, "superblock: %s", remap_check_str(c));
+	for (u32 index = 0; index < sp->super.tables_used; index++) {
+		at = build_table(block, sp, t, index, at);
+		c = remap_table_check(block, &s, &sp->layout, index, &g);
+		if (c)
+			return remap_fail(err, -EINVAL, "table block %u: %s", index,
+					  remap_check_str(c));
+	}
+	if (at < t->n)
+		return remap_fail(err, -EINVAL, "slot %u: beyond the table blocks in use, or not "
+				  "in order", t->slot[at].slot);
 	return 0;
+}
+
+int remap_spare_restore(struct remap_store *st, const struct remap_spare *sp,
+			const struct remap_table *table, struct remap_err *err)
+{
+	struct remap_table t = *table;
+	struct remap_spare new = *sp;
+	int r;
+
+	new.planned = &t;
+	new.super.generation += RESTORE_STEP;
+	new.super.compat &= REMAP_COMPAT_KNOWN;	/* what they stand for cannot be restored */
+	t.generation += RESTORE_STEP;
+	r = check_plan(&new, &t, err);
+	if (!r)
+		r = writable(st, &new, err);
+	return r ? r : make_spare(st, &new, &t, err);
 }
 
 /*
@@ -897,6 +1089,9 @@ static int collect(void *arg, const struct remap_found *f, struct remap_err *err
 		t->lost_tables++;
 		return 0;
 	}
+	t->generations += f->generation;
+	if (f->generation > t->generation)
+		t->generation = f->generation;
 	for (u32 i = 0; i < REMAP_ENTRIES; i++) {
 		struct remap_slot *s;
 		struct remap_entry e;
@@ -930,7 +1125,7 @@ static int by_block(const void *a, const void *b)
 }
 
 /* Of several entries for one block, one counts: in the order and by the rule of load_table(). */
-static int resolve(struct remap_table *t)
+int remap_table_resolve(struct remap_table *t)
 {
 	_cleanup_free_ struct remap_slot **order = calloc(t->n + 1, sizeof(struct remap_slot *));
 	size_t mapped = 0;
@@ -952,6 +1147,8 @@ static int resolve(struct remap_table *t)
 			order[best]->superseded = true;
 		best = i;
 	}
+	t->used = t->bad = 0;
+	t->lost_sectors = 0;
 	for (size_t i = 0; i < t->n; i++) {
 		const struct remap_slot *s = &t->slot[i];
 
@@ -973,7 +1170,7 @@ int remap_spare_table(struct remap_store *st, const struct remap_spare *sp, stru
 	r = remap_spare_walk(st, sp, collect, &c, err);
 	if (r)
 		return r;
-	r = resolve(t);
+	r = remap_table_resolve(t);
 	return r ? remap_fail_errno(err, r, "%s", st->name) : 0;
 }
 

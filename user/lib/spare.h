@@ -32,11 +32,15 @@ struct remap_store {
 int remap_store_open(struct remap_store *st, const char *path, bool write, struct remap_err *err);
 void remap_store_close(struct remap_store *st);
 
+struct remap_table;
+
 /* What the newest superblock of a spare says. */
 struct remap_spare {
 	struct remap_super super;
 	struct remap_layout layout;
 	bool several_lives;		/* a search has found superblocks of other spares, too */
+	/* What the slots are to hold, by slot number, where the device does not say: or NULL. */
+	const struct remap_table *planned;
 };
 
 /**
@@ -85,6 +89,21 @@ int remap_spare_format(struct remap_store *st, const struct remap_super *s,
  */
 int remap_spare_update(struct remap_store *st, struct remap_spare *sp,
 		       const struct remap_super *s, struct remap_err *err);
+
+/**
+ * remap_spare_restore() - make a spare again that was there before
+ * @sp:	what its superblock said; spare_sectors may be less than the device has now
+ * @t:	who was where: by slot number, no block twice, its generation that of its newest block
+ *
+ * Slots are not written to, be they in use or not, but for superblocks of older lives in such as
+ * are not. Otherwise as remap_spare_format(): a crash leaves what was there before, an unformatted
+ * device or the restored spare. The uuid stays, so that metadata which survived could be taken for
+ * that of the restored spare: all generations are above any that could be found, and table blocks
+ * behind those in use, which the kernel will begin anew one day, are wiped. What is wrong with @sp
+ * and @t is found before anything is written: -EINVAL.
+ */
+int remap_spare_restore(struct remap_store *st, const struct remap_spare *sp,
+			const struct remap_table *t, struct remap_err *err);
 
 #define REMAP_SUPER_INDEX	(~0U)	/* stands for the superblock among table block numbers */
 
@@ -149,11 +168,16 @@ struct remap_table {
 	u32 used, bad;
 	u64 lost_sectors;		/* logical sectors */
 	u32 lost_tables;		/* table blocks of which nothing is known */
+	u64 generation;			/* the highest of all table blocks */
+	u64 generations;		/* their sum: the same if nothing has changed */
 };
 
 /** remap_spare_table() - who is where. Call remap_table_free() in any case. */
 int remap_spare_table(struct remap_store *st, const struct remap_spare *sp, struct remap_table *t,
 		      struct remap_err *err);
 void remap_table_free(struct remap_table *t);
+
+/** remap_table_resolve() - find the superseded among all slots, and count. Return: 0 or -ENOMEM */
+int remap_table_resolve(struct remap_table *t);
 
 #endif
