@@ -11,7 +11,7 @@ load cli
 
 @test "no device, or one of another kind: each command says so" {
 	dmsetup create linear --table "0 2048 linear $OTHER 0"
-	for command in stop status list verify repair reset; do
+	for command in stop status list export verify repair reset; do
 		refused 1 "nosuch: no such device (remapctl status" -- $command nosuch
 		refused 1 "linear: not a remap device" -- $command linear
 		refused 1 "a/b: not a device name" -- $command a/b
@@ -172,8 +172,8 @@ load cli
 	json '.label == "survivor"' dump --spare $SPARE
 }
 
-@test "dump, verify, repair: what is no spare is refused" {
-	for command in dump verify repair; do
+@test "dump, export, verify, repair: what is no spare is refused" {
+	for command in dump export verify repair; do
 		refused 1 "/nowhere: No such file" -- $command --spare /nowhere
 		refused_unchanged 1 "$OTHER: not a dm-remap spare" -- $command --spare $OTHER
 	done
@@ -215,8 +215,8 @@ load cli
 }
 
 @test "output that cannot be written is a failure" {
-	for command in "" format start create stop status list remap unmap verify repair dump scan \
-		reset; do
+	for command in "" format start create stop status list remap unmap import export verify \
+		repair dump scan reset; do
 		run --separate-stderr -1 bash -c "remapctl $command --help >/dev/full"
 		[[ $stderr == "remapctl: cannot write the output" ]]
 	done

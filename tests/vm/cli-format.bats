@@ -16,8 +16,8 @@ load cli
 	[[ -z $stderr && $output == *format*start*create*stop*status*scan* ]]
 	run --separate-stderr -0 remapctl --version
 	[[ -z $stderr && $output == "remapctl "[0-9]* ]]
-	for command in format start create stop status list remap unmap import verify repair dump \
-		scan reset; do
+	for command in format start create stop status list remap unmap import export verify \
+		repair dump scan reset; do
 		run --separate-stderr -0 remapctl $command --help
 		[[ -z $stderr && $output == "Usage: remapctl $command"*--json* ]]
 	done
@@ -27,12 +27,12 @@ load cli
 	refused 2 "a command is missing" "--help" --
 	refused 2 "frobnicate: no such command" -- frobnicate
 	refused 2 "--frobnicate: no such option" -- --frobnicate
-	refused 2 "export: no such command" -- export t
+	refused 2 "exprot: no such command" -- exprot t
 }
 
 @test "an unknown option of each command is wrong usage" {
-	for command in format start create stop status list remap unmap import verify repair dump \
-		scan reset; do
+	for command in format start create stop status list remap unmap import export verify \
+		repair dump scan reset; do
 		run --separate-stderr -2 remapctl $command --frobnicate
 		[[ -z $output && $stderr == "remapctl: --frobnicate: unknown option"* ]]
 		[[ $(wc -l <<<"$stderr") == 1 ]]
@@ -54,6 +54,10 @@ load cli
 	refused 2 "SECTOR is missing" -- unmap t
 	refused 2 "NAME or --spare is missing" -- verify
 	refused 2 "NAME or --spare is missing" -- repair
+	refused 2 "NAME or --spare is missing" -- export
+	refused 2 "NAME is missing" -- import --badblocks x
+	refused 2 "--badblocks, --ddrescue or --table is missing" -- import t
+	refused 2 "--spare is missing" -- import --table x
 	refused 2 "--spare is missing" -- dump
 	refused 2 "NAME is missing" -- reset
 }
@@ -65,6 +69,12 @@ load cli
 	refused 2 "x: this command takes no arguments" -- format --data $DATA --spare $SPARE x
 	refused 2 "exclude each other" -- verify t --spare $SPARE
 	refused 2 "exclude each other" -- repair t --spare $SPARE
+	refused 2 "exclude each other" -- export t --spare $SPARE
+	refused 2 "exclude each other" -- import t --spare $SPARE --table x
+	refused 2 "--spare goes with --table only" -- import t --spare $SPARE --badblocks x
+	refused 2 "--force goes with --table only" -- import t --force --badblocks x
+	refused 2 "--ddrescue does not go with --table" -- import --spare $SPARE --table x \
+		--ddrescue x
 	refused 2 "--search goes with --spare only" -- verify t --search
 	refused 2 "--data given twice" -- format --data $DATA --data $DATA --spare $SPARE
 	refused 2 "--spare: empty" -- dump --spare ""

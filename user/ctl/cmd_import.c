@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* remapctl import: takes over what other programs have found out about a disk. */
+/*
+ * remapctl import: takes over what other programs have found out about a disk. With --table it is
+ * the way back from export, see cmd_export.c.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -131,7 +134,7 @@ int cmd_import(const struct args *a)
 		{ "newly_lost", "Logical sectors lost" },
 	};
 	_cleanup_json_ struct json_object *o = json_object_new_object();
-	const char *name = device_name(a->pos[0]);
+	const char *name;
 	struct plan p = { .there = 0 };
 	struct remap_target t, after;
 	struct remap_ranges r = { .n = 0 };
@@ -140,10 +143,17 @@ int cmd_import(const struct args *a)
 	uint64_t unit = 1024;
 	u64 there, room;
 
+	if (a->table)
+		return restore_spare(a);
+	if (!a->positions)
+		return usage_error(a, "NAME is missing");
+	if (a->spare || a->force)
+		return usage_error(a, "--%s goes with --table only", a->spare ? "spare" : "force");
 	if (!a->badblocks == !a->ddrescue)
 		return usage_error(a, "%s", a->badblocks ?
 				   "--badblocks and --ddrescue exclude each other" :
-				   "--badblocks or --ddrescue is missing");
+				   "--badblocks, --ddrescue or --table is missing");
+	name = device_name(a->pos[0]);
 	if (a->list_block && !a->badblocks)
 		return usage_error(a, "--list-block-size goes with --badblocks only");
 	if (a->list_block && (!remap_parse_u64(a->list_block, &unit) || !unit || unit % 512 ||

@@ -28,7 +28,7 @@ int open_store(const struct remap_dev *dev, bool write, struct remap_store *st,
 	return r;
 }
 
-static int check_conventional(const struct remap_dev *dev, struct remap_err *err)
+int check_conventional(const struct remap_dev *dev, struct remap_err *err)
 {
 	if (!dev->zoned)
 		return 0;
@@ -379,8 +379,9 @@ static int report(const struct args *a, const struct remap_verdict *v, const cha
 		return problem("%s: no valid copy of the superblock is left", a->spare);
 	if (v->lost_tables)
 		return problem("%s: %u table blocks have no valid copy left, the first is %u: the "
-			       "blocks in their slots cannot be found (start with --option force=1 "
-			       "goes on without them)", a->spare, v->lost_tables, v->first_lost);
+			       "blocks in their slots cannot be found (import --table restores "
+			       "them from what export has saved; start with --option force=1 goes "
+			       "on without them)", a->spare, v->lost_tables, v->first_lost);
 	return problem("%s: %u of %u replicas are not ok (%s)", a->spare, bad, REMAP_ZONES, remedy);
 }
 
@@ -788,8 +789,9 @@ int cmd_dump(const struct args *a)
 	out_dump(a, o, &sp, &b, &t);
 	json_object_put(o);
 	if (t.lost_tables)
-		status = problem("%s: %u table blocks have no valid copy "
-				 "left", a->spare, t.lost_tables);
+		status = problem("%s: %u table blocks have no valid copy left (import --table "
+				 "restores them from what export has saved)", a->spare,
+				 t.lost_tables);
 out:
 	json_object_put(supers.list);
 	remap_blocks_free(&b);

@@ -714,7 +714,7 @@ int cmd_unmap(const struct args *a)
 
 /* ---- verify, repair, reset ---- */
 
-static bool name_or_spare(const struct args *a)
+bool name_or_spare(const struct args *a)
 {
 	if (!a->positions == !a->spare) {
 		usage_error(a, "%s", a->spare ? "NAME and --spare exclude each other" :

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * remapctl: set up, start, watch and mend dm-remap devices. This file takes the command line
- * apart and finds the command; what the commands do is in cmd_spare.c and cmd_target.c.
+ * apart and finds the command; what the commands do is in cmd_*.c.
  */
 #include <argp.h>
 #include <stdio.h>
@@ -30,11 +30,13 @@ enum {
 	OPT_DDRESCUE	= 1 << 10,
 	OPT_LIST_BLOCK	= 1 << 11,
 	OPT_DRY_RUN	= 1 << 12,
-	OPT_BLOCKS	= 1 << 13,
+	OPT_TABLE	= 1 << 13,
+	OPT_BLOCKS	= 1 << 14,
 };
 
 /* Options without a letter: those that are not for every day. */
-enum { KEY_NEW_IDENTITY = 256, KEY_BADBLOCKS, KEY_DDRESCUE, KEY_LIST_BLOCK, KEY_BLOCKS };
+enum { KEY_NEW_IDENTITY = 256, KEY_BADBLOCKS, KEY_DDRESCUE, KEY_LIST_BLOCK, KEY_TABLE,
+       KEY_BLOCKS };
 
 static const struct {
 	unsigned int bit;
@@ -66,6 +68,9 @@ static const struct {
 		"1024)", 0 } },
 	{ OPT_DDRESCUE, { "ddrescue", KEY_DDRESCUE, "MAPFILE", 0,
 		"A mapfile of GNU ddrescue, of which the bad sectors (-) are taken", 0 } },
+	{ OPT_TABLE, { "table", KEY_TABLE, "FILE", 0,
+		"What export has written, for a spare whose metadata is destroyed; - is standard "
+		"input", 0 } },
 	{ OPT_BLOCKS, { "blocks", KEY_BLOCKS, NULL, 0,
 		"Also say which blocks of the metadata are not ok", 0 } },
 	{ OPT_DRY_RUN, { "dry-run", 'n', NULL, 0, "Only say what would be done", 0 } },
@@ -102,9 +107,13 @@ static const struct command {
 	{ "unmap", cmd_unmap, 0, 0, 2, ANY, "NAME SECTOR[+COUNT]...",
 	  "Move the blocks that these sectors (of 512 bytes) touch back to the disk." },
 	{ "import", cmd_import,
-	  OPT_BADBLOCKS | OPT_DDRESCUE | OPT_LIST_BLOCK | OPT_DRY_RUN, 0, 1, 1,
-	  "NAME --badblocks FILE\nNAME --ddrescue MAPFILE",
-	  "Move the blocks that another program has found to be bad to the spare." },
+	  OPT_BADBLOCKS | OPT_DDRESCUE | OPT_LIST_BLOCK | OPT_DRY_RUN | OPT_TABLE | OPT_SPARE |
+	  OPT_FORCE, 0, 0, 1,
+	  "NAME --badblocks FILE\nNAME --ddrescue MAPFILE\n--spare DEV --table FILE",
+	  "Move the blocks that another program has found to be bad to the spare. Or restore the "
+	  "metadata of a spare from what export has saved." },
+	{ "export", cmd_export, OPT_SPARE | OPT_SEARCH, 0, 0, 1, "NAME\n--spare DEV",
+	  "Write the table of a spare to standard output, as text that import takes." },
 	{ "verify", cmd_verify, OPT_SPARE | OPT_SEARCH | OPT_BLOCKS, 0, 0, 1, "NAME\n--spare DEV",
 	  "Check the five replicas of the metadata." },
 	{ "repair", cmd_repair, OPT_SPARE | OPT_SEARCH, 0, 0, 1, "NAME\n--spare DEV",
@@ -182,6 +191,9 @@ static void take_value(struct parse *p, unsigned int bit, const char *value)
 		break;
 	case OPT_DRY_RUN:
 		a->dry_run = true;
+		break;
+	case OPT_TABLE:
+		a->table = value;
 		break;
 	case OPT_BLOCKS:
 		a->blocks = true;
@@ -292,7 +304,7 @@ static void help(void)
 	     "Set up, start, watch and mend dm-remap devices: disks whose bad blocks are moved\n"
 	     "to a spare device.\n");
 	for (size_t i = 0; i < COMMANDS; i++) {
-		char args[64];
+		char args[128];
 
 		snprintf(args, sizeof(args), "%s", commands[i].args);
 		for (char *p = args; *p; p++)

@@ -36,6 +36,7 @@ struct args {
 	const char *badblocks;		/* import: files */
 	const char *ddrescue;
 	const char *list_block;
+	const char *table;
 	bool dry_run;
 	bool blocks;			/* verify */
 	bool json;
@@ -57,8 +58,15 @@ command_fn cmd_start, cmd_create, cmd_stop, cmd_status, cmd_list, cmd_remap, cmd
 /* cmd_import.c */
 command_fn cmd_import;
 
+/* cmd_export.c */
+command_fn cmd_export;
+int restore_spare(const struct args *a);	/* import --table */
+
 /** device_name() - a device may also be called by its path, /dev/mapper/NAME */
 const char *device_name(const char *arg);
+
+/** name_or_spare() - one of both, and --search with the latter only? Says what is wrong */
+bool name_or_spare(const struct args *a);
 
 /** format_spare() - check all, then format. @result: what was made, for output */
 int format_spare(const struct args *a, struct json_object **result);
@@ -66,6 +74,9 @@ int format_spare(const struct args *a, struct json_object **result);
 /** open_store() - what was found at dev->path before, or nothing */
 int open_store(const struct remap_dev *dev, bool write, struct remap_store *st,
 	       struct remap_err *err);
+
+/** check_conventional() - a zoned device is neither disk nor spare */
+int check_conventional(const struct remap_dev *dev, struct remap_err *err);
 
 /** check_pair() - may the two be used together, and are they free? */
 int check_pair(const struct remap_dev *data, const struct remap_dev *spare, bool force,
