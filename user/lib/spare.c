@@ -784,28 +784,46 @@ static bool over_used_slot(const struct remap_spare *sp, u64 sector)
 	return false;
 }
 
-/* Zeroes over both copies of every superblock that could be found on a device of this size. */
+/* Is there, or can it not be told, a superblock of ours? */
+static bool has_super(struct remap_store *st, u64 sector, u8 *block)
+{
+	struct remap_super s;
+
+	return store_read(st, sector, block, REMAP_MD_BLOCK) ||
+	       remap_super_decode(block, REMAP_ANYWHERE, &s) != REMAP_BLANK;
+}
+
+/*
+ * Zeroes over both copies of every superblock that could be found on a device of this size. Some
+ * of these places are in slots of an older life: they come second, when that life is at its end.
+ */
 static int wipe_supers(struct remap_store *st, const struct remap_spare *sp, struct remap_err *err)
 {
-	_cleanup_free_ void *zero = buffer_alloc(REMAP_MD_BLOCK);
+	_cleanup_free_ u8 *zero = buffer_alloc(REMAP_MD_BLOCK);
+	_cleanup_free_ u8 *block = buffer_alloc(REMAP_MD_BLOCK);
 	u64 place[REMAP_SUPER_PLACES + REMAP_ZONES];
 	unsigned int n = remap_super_places(st->sectors, place);
+	int r = 0;
 
-	if (!zero)
+	if (!zero || !block)
 		return remap_fail_errno(err, -ENOMEM, "%s", st->name);
 	/* on a device of the recorded size these are among the above already */
 	for (unsigned int z = 0; z < REMAP_ZONES; z++)
 		place[n++] = remap_super_sector(&sp->layout, z, 0);
-	for (unsigned int i = 0; i < 2 * n; i++) {
-		u64 sector = place[i / 2] + i % 2 * MD_SECTORS;
-		int r = over_used_slot(sp, sector) ? 0 :
-			store_write(st, sector, zero, REMAP_MD_BLOCK);
+	for (unsigned int round = 0; round < 2 && !r; round++) {
+		for (unsigned int i = 0; i < 2 * n; i++) {
+			u64 sector = place[i / 2] + i % 2 * MD_SECTORS;
 
-		if (r)
-			return remap_fail_errno(err, r, "%s: cannot write at sector %llu", st->name,
-						(unsigned long long)sector);
+			if (over_used_slot(sp, sector) || (!round && !has_super(st, sector, block)))
+				continue;
+			r = store_write(st, sector, zero, REMAP_MD_BLOCK);
+			if (r)
+				return remap_fail_errno(err, r, "%s: cannot write at sector %llu",
+							st->name, (unsigned long long)sector);
+		}
+		r = store_flush(st, err);
 	}
-	return store_flush(st, err);
+	return r;
 }
 
 /*
