@@ -58,3 +58,72 @@ traffic() { # DEVICE
 		rm "/tmp/large/$size"
 	done
 }
+
+# The table of a spare with so many blocks moved, as text: every STRIDE-th block of a huge disk.
+million() { # STRIDE ENTRIES
+	local says zones zone tables=$((($2 + 253) / 254))
+
+	remapctl dump --spare "$SPARE_LOOP" --json >/tmp/large/dump
+	zones=$(jq -r '[.zones[].sector] | join(" ")' /tmp/large/dump)
+	zone=$(jq .zone_sectors /tmp/large/dump)
+	remapctl export --spare "$SPARE_LOOP" >/tmp/large/empty
+	{
+		sed -e '/^[0-9]/,$d' -e '/^entries=/,$d' -e "s/^tables_used=.*/tables_used=$tables/" \
+			-e 's/^table_generation=.*/table_generation=9/' /tmp/large/empty
+		awk -v stride="$1" -v entries="$2" -v zones="$zones" -v zone="$zone" 'BEGIN {
+			split(zones, start)
+			sector = start[gap = 1] + zone
+			for (slot = 0; slot < entries; slot++) {
+				while (sector + 8 > start[gap + 1])
+					sector = start[++gap] + zone
+				printf "%d mapped %d 0x0 %d %d\n", slot, slot * stride * 8,
+					slot + 1, sector
+				sector += 8
+			}
+			print "entries=" entries
+		}'
+	} >/tmp/large/table
+	# its checksum is what import asks for
+	says=$(remapctl import --spare "$SPARE_LOOP" --dry-run --table \
+		<(cat /tmp/large/table; echo crc32c=0x0) 2>&1 || true)
+	[[ $says =~ 0x[0-9a-f]{8} ]]
+	echo "crc32c=${BASH_REMATCH[0]}" >>/tmp/large/table
+	remapctl import --spare "$SPARE_LOOP" --table /tmp/large/table --force
+}
+
+available() { # KiB
+	awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo
+}
+
+# A start reads what is in use of each replica once, in large pieces, and takes so much memory.
+start_million() { # STRIDE ENTRIES BYTES-PER-REMAP
+	local before after memory bytes reads sectors tables=$((($2 + 253) / 254))
+
+	million "$1" "$2"
+	before=$(traffic "$SPARE_LOOP")
+	memory=$(available)
+	dmsetup create t --table "0 $SECTORS remap /dev/mapper/huge 0 $SPARE_LOOP 0"
+	memory=$((memory - $(available)))
+	after=$(traffic "$SPARE_LOOP")
+	sectors=$((${after%% *} - ${before%% *})) reads=$((${after##* } - ${before##* }))
+	bytes=$((memory * 1024 / $2))
+	echo "# stride $1: $((sectors / 2)) KiB read in $reads reads, $bytes bytes per remap" >&3
+	expect slots_used "$2"
+	[[ $(replicas t) == "ok ok ok ok ok" ]]
+	# the table blocks in use, in two copies in five zones, and little else; in large pieces
+	((sectors >= tables * 80 && sectors < tables * 80 + 2000 && reads < tables * 80 / 128))
+	((bytes <= $3))
+	remapctl stop t
+}
+
+@test "a million remaps: each replica is read once, and memory stays within the design's figures" {
+	SECTORS=$((1 << 32))
+	modprobe dm-zero
+	dmsetup create huge --table "0 $SECTORS zero"
+	truncate -s 6G /tmp/large/spare
+	SPARE_LOOP=$(make_loop /tmp/large/spare)
+	remapctl format --data /dev/mapper/huge --spare "$SPARE_LOOP"
+	start_million 256 1000000 100
+	# 24 in dense runs, and what every device sets aside for its recovery
+	start_million 1 400000 36
+}
