@@ -121,8 +121,9 @@ build/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h $(lib_src) $(wildcard kernel/*.h 
 
 # What a program needs beyond libc: PROGRAM_libs.
 torture_libs := -luring -ldevmapper
+powercut_libs := build/lib/libremap.a -ldevmapper
 
-build/tests/%: tests/vm/%.c Makefile
+build/tests/%: tests/vm/%.c build/lib/libremap.a Makefile
 	$(call quiet,CC,$<)mkdir -p $(@D) && $(COMPILE) -o $@ $< -pthread $($*_libs)
 
 fuzzers: $(fuzzers)

@@ -68,7 +68,8 @@ million() { # STRIDE ENTRIES
 	zone=$(jq .zone_sectors /tmp/large/dump)
 	remapctl export --spare "$SPARE_LOOP" >/tmp/large/empty
 	{
-		sed -e '/^[0-9]/,$d' -e '/^entries=/,$d' -e "s/^tables_used=.*/tables_used=$tables/" \
+		sed -e '/^[0-9]/,$d' -e '/^entries=/,$d' \
+			-e "s/^tables_used=.*/tables_used=$tables/" \
 			-e 's/^table_generation=.*/table_generation=9/' /tmp/large/empty
 		awk -v stride="$1" -v entries="$2" -v zones="$zones" -v zone="$zone" 'BEGIN {
 			split(zones, start)
