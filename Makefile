@@ -123,6 +123,12 @@ build/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h $(lib_src) $(wildcard kernel/*.h 
 torture_libs := -luring -ldevmapper
 powercut_libs := build/lib/libremap.a -ldevmapper
 
+# The one process of the bench's guest; see tools/bench.
+build/bench/init: $(wildcard tests/bench/*.[ch] kernel/*.h include/remap/*.h) kernel/format.c \
+		user/lib/crc32c.c Makefile
+	$(call quiet,CC,$@)mkdir -p $(@D) && $(CC) -std=gnu11 -O2 $(WARNINGS) $(CPPFLAGS) -static \
+		-o $@ $(filter %.c,$^)
+
 build/tests/%: tests/vm/%.c build/lib/libremap.a Makefile
 	$(call quiet,CC,$<)mkdir -p $(@D) && $(COMPILE) -o $@ $< -pthread $($*_libs)
 
@@ -158,8 +164,8 @@ demo: setup ## what it does, shown in a VM
 	+$(Q)tools/check build
 	$(Q)tools/vm -- tools/demo
 
-bench: ## measurements
-	@echo "bench: not yet"
+bench: ## instructions for each I/O, against the budgets (KERNELS= BENCH="--short --verbose")
+	+$(Q)tools/bench $(BENCH)
 
 lint: ## static checks of scripts, sources, man pages
 	+$(Q)tools/lint
