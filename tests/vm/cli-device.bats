@@ -207,7 +207,7 @@ load cli
 	remapctl create t --data $DATA --spare "$loop" --force
 	run -1 remapctl remap t 0+400
 	json '.[0].state == "exhausted"' status t
-	refused 1 "t: is still exhausted, no slot" "remapctl unmap" "larger spare" -- reset t
+	refused 1 "t: is still exhausted, no slot" "remapctl unmap" "remapctl grow" -- reset t
 	remapctl unmap t 0
 	run -0 remapctl reset t
 	[[ $output == active ]]
