@@ -72,7 +72,7 @@ check_list() {
 		dmsetup remove --retry t
 	done
 	echo "# $started spares started, $refused refused" >&3
-	((started >= 5 && started + refused >= 20))
+	((started >= 5 && started + refused >= 15))
 	pattern verify /dev/disk0 0 "$BEFORE" 8
 	pattern verify /dev/disk0 $((BEFORE + WINDOW)) $((32768 - BEFORE - WINDOW)) 8
 	pattern verify "$DATA" "$SECTORS" $((131072 - SECTORS)) 7
