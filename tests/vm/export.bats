@@ -194,7 +194,7 @@ refused() { # STATUS TEXT OPTION...
 	head -n 300 /tmp/table >/tmp/cut
 	refused 1 "/tmp/cut: ends without a checksum" "${to[@]}" /tmp/cut
 	head -c -1 /tmp/table >/tmp/cut
-	refused 1 "/tmp/cut, line 540: ends in the middle" "${to[@]}" /tmp/cut
+	refused 1 "/tmp/cut, line $(wc -l </tmp/table): ends in the middle" "${to[@]}" /tmp/cut
 	sed '300d' /tmp/table >/tmp/cut
 	refused 1 "513 entries before it, not 514" "${to[@]}" /tmp/cut
 	sed 's/^label=.*/label=c/' /tmp/table >/tmp/cut
