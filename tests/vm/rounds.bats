@@ -26,8 +26,8 @@ setup() {
 }
 
 teardown() {
-	echo 0 >"$TRACING/tracing_on"
 	echo 0 >"$TRACING/events/block/enable"
+	echo 1 >"$TRACING/tracing_on"	# as it was: others count on it
 	slow 0
 	remove_devices
 }
