@@ -127,6 +127,6 @@ start_million() { # STRIDE ENTRIES BYTES-PER-REMAP
 	truncate -s 6G /tmp/large/spare
 	SPARE_LOOP=$(make_loop /tmp/large/spare)
 	remapctl format --data /dev/mapper/huge --spare "$SPARE_LOOP"
-	# 100, and what every device sets aside for its recovery
-	start_million 256 1000000 104
+	# 100, what every device sets aside for its recovery, and 8 MB for what else goes on
+	start_million 256 1000000 112
 }
