@@ -202,7 +202,7 @@ load cli
 
 @test "reset: on an exhausted device says how to get free slots" {
 	local loop
-	truncate -s 400K /tmp/small
+	new_file /tmp/small 400K
 	loop=$(make_loop /tmp/small)
 	remapctl create t --data $DATA --spare "$loop" --force
 	run -1 remapctl remap t 0+400

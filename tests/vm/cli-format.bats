@@ -182,7 +182,7 @@ load cli
 }
 
 @test "format: a spare too small is refused with the size that it needs, which then is enough" {
-	truncate -s 300K /tmp/small
+	new_file /tmp/small 300K
 	local loop need
 	loop=$(make_loop /tmp/small)
 	refused 1 "$loop: too small" "has 300 KiB, needs at least " -- format --data $DATA \
@@ -190,11 +190,11 @@ load cli
 	need=${stderr##*at least }
 	need=${need%% *}
 	losetup -d "$loop"
-	truncate -s $((need - 1))K /tmp/small
+	new_file /tmp/small $((need - 1))K
 	loop=$(make_loop /tmp/small)
 	refused 1 "too small" -- format --data $DATA --spare "$loop"
 	losetup -d "$loop"
-	truncate -s "$need"K /tmp/small
+	new_file /tmp/small "$need"K
 	loop=$(make_loop /tmp/small)
 	remapctl format --data $DATA --spare "$loop"
 	json '.slots_total >= 1' dump --spare "$loop"
@@ -202,7 +202,7 @@ load cli
 
 @test "format: overlapping partitions are refused, distinct ones of a disk give a warning" {
 	local loop
-	truncate -s 32M /tmp/disk
+	new_file /tmp/disk 32M
 	printf '%s\n' 'start=2048,size=32768' 'start=36864,size=16384' |
 		sfdisk -q --label gpt /tmp/disk
 	loop=$(make_loop /tmp/disk --partscan)
@@ -221,7 +221,7 @@ load cli
 
 @test "format: loop devices over the same bytes of a file are no two devices" {
 	local whole again on first second third
-	truncate -s 16M /tmp/file
+	new_file /tmp/file 16M
 	whole=$(make_loop /tmp/file)
 	again=$(make_loop /tmp/file)
 	refused 1 "$again: is the data device $whole, too" -- \
@@ -287,7 +287,7 @@ load cli
 
 @test "format: a disk is held by what is mounted from its partitions" {
 	local loop
-	truncate -s 32M /tmp/disk
+	new_file /tmp/disk 32M
 	printf '%s\n' 'start=2048,size=32768' | sfdisk -q --label gpt /tmp/disk
 	loop=$(make_loop /tmp/disk --partscan)
 	wait_for 5 test -b "${loop}p1"

@@ -81,8 +81,13 @@ load cli
 
 	echo ',,' | sfdisk -q --label dos --wipe never $SPARE
 	settle
+	# the copy that counts is the first one by now: its zone is left the older one, no other
+	# zone has suffered
+	run --separate-stderr -1 remapctl verify --spare $SPARE --json
+	[[ $(jq -c '[.replicas[].state]' <<<"$output") == '["stale","ok","ok","ok","ok"]' ]]
 	refused 1 "carries a partition table (dos) at byte 510" -- start t --spare $SPARE
 	remapctl start t --spare $SPARE --force
+	remapctl verify t
 	remapctl stop t
 	blockdev --rereadpt $SPARE
 	remapctl start t --spare $SPARE
@@ -91,7 +96,7 @@ load cli
 @test "start: what looks like a file system in a slot in use is the user's own" {
 	prepare
 	# a reiserfs superblock, at 64 KiB, where libblkid looks for it and the first slot is
-	truncate -s 4096 /tmp/reiser
+	new_file /tmp/reiser 4096
 	printf '\1' | dd of=/tmp/reiser bs=1 seek=13 conv=notrunc status=none
 	printf '\20' | dd of=/tmp/reiser bs=1 seek=45 conv=notrunc status=none
 	printf 'ReIsEr2Fs' | dd of=/tmp/reiser bs=1 seek=52 conv=notrunc status=none
@@ -221,7 +226,7 @@ load cli
 
 @test "start: a spare that has grown starts, one that has shrunk is refused" {
 	local loop
-	truncate -s 4M /tmp/spare
+	new_file /tmp/spare 4M
 	loop=$(make_loop /tmp/spare)
 	mkfs.ext4 -q -F $DATA
 	remapctl format --data $DATA --spare "$loop"
@@ -255,7 +260,7 @@ load cli
 
 @test "create: says once that spare and data share a disk" {
 	local loop
-	truncate -s 32M /tmp/disk
+	new_file /tmp/disk 32M
 	printf '%s\n' 'start=2048,size=32768' 'start=36864,size=16384' |
 		sfdisk -q --label gpt /tmp/disk
 	loop=$(make_loop /tmp/disk --partscan)

@@ -90,6 +90,12 @@ scsi_debug_set() {
 	echo "$2" >"$file"
 }
 
+# An empty file, whatever a test before this one has left there: new_file FILE SIZE
+new_file() {
+	rm -f "$1"
+	truncate -s "$2" "$1"
+}
+
 # make_loop FILE [losetup option]...: prints the node
 make_loop() {
 	local file=$1

@@ -10,7 +10,7 @@ load remap
 setup() {
 	load_module
 	make_null_blk data 64
-	truncate -s 1M /tmp/spare
+	new_file /tmp/spare 1M
 	SPARE_LOOP=$(make_loop /tmp/spare)
 	remapctl create t --data "$DATA" --spare "$SPARE_LOOP"
 	pattern write "$T" 0 131072 1 2048
