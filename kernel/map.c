@@ -244,12 +244,12 @@ u64 remap_map_next(const struct remap_map *m, u64 first, u64 last, u32 *value)
 		const struct remap_map_leaf *leaf;
 		unsigned int bit, end = REMAP_LEAF_BLOCKS - 1;
 
-		mid = rcu_dereference(m->root[block >> REMAP_ROOT_SHIFT]);
+		mid = remap_dereference(m->root[block >> REMAP_ROOT_SHIFT]);
 		if (!mid) {
 			block = ((block >> REMAP_ROOT_SHIFT) + 1) << REMAP_ROOT_SHIFT;
 			continue;
 		}
-		leaf = rcu_dereference(mid->leaf[leaf_index(block)]);
+		leaf = remap_dereference(mid->leaf[leaf_index(block)]);
 		if (leaf) {
 			if (block >> REMAP_LEAF_SHIFT == last >> REMAP_LEAF_SHIFT)
 				end = leaf_bit(last);

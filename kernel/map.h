@@ -2,7 +2,7 @@
 /*
  * The map: which data blocks are somewhere else, or need care. See map.c for its shape.
  *
- * Readers hold rcu_read_lock() (in user space: are the only thread). There is one writer at a
+ * Readers are in an RCU section, of either kind (in user space: are the only thread). There is one writer at a
  * time, which may sleep; whoever calls a function marked "writer" sees to that. Blocks are data
  * blocks, not sectors.
  */
@@ -107,10 +107,10 @@ static inline bool remap_map_touches(const struct remap_map *m, u64 first, u64 l
 
 	if (unlikely(first >> REMAP_LEAF_SHIFT != last >> REMAP_LEAF_SHIFT))
 		return true;
-	mid = rcu_dereference(m->root[first >> REMAP_ROOT_SHIFT]);
+	mid = remap_dereference(m->root[first >> REMAP_ROOT_SHIFT]);
 	if (likely(!mid))
 		return false;
-	leaf = rcu_dereference(mid->leaf[(first >> REMAP_LEAF_SHIFT) & (REMAP_MID_LEAVES - 1)]);
+	leaf = remap_dereference(mid->leaf[(first >> REMAP_LEAF_SHIFT) & (REMAP_MID_LEAVES - 1)]);
 	if (likely(!leaf))
 		return false;
 	if (first == last)

@@ -20,6 +20,9 @@
 #include <linux/types.h>
 #include "compat.h"
 
+/* under rcu_read_lock() or rcu_read_lock_sched(); both are waited for by synchronize_rcu() */
+#define remap_dereference(p)	rcu_dereference_check(p, rcu_read_lock_sched_held())
+
 #else /* user space */
 
 #include <assert.h>
@@ -53,7 +56,7 @@ typedef int64_t s64;
 
 #define READ_ONCE(x)		__atomic_load_n(&(x), __ATOMIC_RELAXED)
 #define WRITE_ONCE(x, v)	__atomic_store_n(&(x), (v), __ATOMIC_RELAXED)
-#define rcu_dereference(p)	__atomic_load_n(&(p), __ATOMIC_CONSUME)
+#define remap_dereference(p)	__atomic_load_n(&(p), __ATOMIC_CONSUME)
 #define rcu_dereference_protected(p, c)	(p)
 #define rcu_assign_pointer(p, v)	__atomic_store_n(&(p), (v), __ATOMIC_RELEASE)
 

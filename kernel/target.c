@@ -42,8 +42,9 @@ static void note_slot_write(struct remap_target *rt)
 		;
 }
 
-static int map_flush(struct remap_target *rt, struct remap_bio *rb, struct bio *bio)
+static noinline int map_flush(struct remap_target *rt, struct remap_bio *rb, struct bio *bio)
 {
+	rb->iter.bi_size = 0;	/* device-mapper sends data apart from the flush */
 	if (dm_bio_get_target_bio_nr(bio) == 0) {
 		bio_set_dev(bio, rt->data);
 		return DM_MAPIO_REMAPPED;
@@ -68,30 +69,31 @@ static void flush_done(struct remap_target *rt, struct remap_bio *rb)
 		;
 }
 
-/* The bio needs the worker, which may sleep; in good time, if the submitter cannot wait. */
-static int map_wait(struct remap_target *rt, struct remap_bio *rb, struct bio *bio,
-		    struct bio_list *list)
-{
-	remap_uncount(rt, rb);
-	if (bio->bi_opf & REQ_NOWAIT)
-		bio_wouldblock_error(bio);
-	else
-		remap_relocator_take(rt, list, bio);
-	return DM_MAPIO_SUBMITTED;
-}
+/* What becomes of a bio. All but the first is rare. */
+enum fate {
+	FATE_DATA,		/* it goes where it always went */
+	FATE_SLOT,		/* rb->slot */
+	FATE_WAIT,		/* for the worker, as a block of it is marked */
+	FATE_WRITE_AGAIN,	/* likewise, as if it had failed */
+	FATE_REFUSED,		/* the submitter cannot wait */
+	FATE_DONE,
+	FATE_KILL,
+};
 
-/* Some block of the bio may be remapped or marked: cut the bio there, send on its first part. */
-static int map_slow(struct remap_target *rt, struct remap_bio *rb, struct bio *bio, u64 first,
-		    u64 last)
+/*
+ * Some block of the bio may be remapped or marked: cut the bio there, tell what becomes of its
+ * first part. In map()'s RCU section, which must not sleep: nothing is done about it here.
+ */
+static noinline enum fate look_closer(struct remap_target *rt, struct remap_bio *rb,
+				      struct bio *bio, sector_t sector, u64 first, u64 last)
 {
-	sector_t sector = remap_bio_sector(rt, rb);
 	unsigned int sectors = bio_sectors(bio);
 	u64 block, end;
 	u32 value;
 
 	block = remap_map_next(&rt->map, first, last, &value);
 	if (block == REMAP_MAP_END)
-		return DM_MAPIO_REMAPPED;
+		return FATE_DATA;
 	/* either up to that block, or, if it is the first, that block alone */
 	end = (block == first ? block + 1 : block) << rt->block_shift;
 	if (end - sector < sectors) {
@@ -100,71 +102,99 @@ static int map_slow(struct remap_target *rt, struct remap_bio *rb, struct bio *b
 		 * refused (there are only so many tags) when others are on their way.
 		 */
 		if (bio->bi_opf & REQ_NOWAIT)
-			return map_wait(rt, rb, bio, NULL);
+			return FATE_REFUSED;
 		dm_accept_partial_bio(bio, end - sector);
-		rb->iter.bi_size = bio->bi_iter.bi_size;
 	}
 	if (block != first)
-		return DM_MAPIO_REMAPPED;
+		return FATE_DATA;
 
 	/* to discard is to advise: a block that is not in its place keeps what it has */
-	if (bio_op(bio) == REQ_OP_DISCARD) {
-		remap_uncount(rt, rb);
-		bio_endio(bio);
-		return DM_MAPIO_SUBMITTED;
-	}
-	if (!(value & REMAP_VALUE_SPECIAL)) {
-		if (unlikely(rt->meta.readonly && op_is_write(bio_op(bio))))
-			return DM_MAPIO_KILL;
-		/* the spare may not know how to, and it is written as a failed write is again */
-		if (bio_op(bio) == REQ_OP_WRITE_ZEROES)
-			return map_wait(rt, rb, bio, &rt->failed);
-		/*
-		 * Reads of a slot count too: it is not given to another block under them. That they
-		 * do so only after the look-up is in order, as both are in one RCU section: whoever
-		 * saw no mark has counted itself before the epoch turns.
-		 */
-		if (rb->counted == REMAP_NOT_COUNTED)
-			remap_count(rt, rb, first, first);
-		remap_to_slot(rt, rb, bio, value);
-		return DM_MAPIO_REMAPPED;
-	}
-	return map_wait(rt, rb, bio, &rt->waiting);
+	if (bio_op(bio) == REQ_OP_DISCARD)
+		return FATE_DONE;
+	if (value & REMAP_VALUE_SPECIAL)
+		return FATE_WAIT;
+	if (unlikely(rt->meta.readonly && op_is_write(bio_op(bio))))
+		return FATE_KILL;
+	/* the spare may not know how to, and it is written as a failed write is again */
+	if (bio_op(bio) == REQ_OP_WRITE_ZEROES)
+		return FATE_WRITE_AGAIN;
+	/*
+	 * Reads of a slot count too: it is not given to another block under them. That they do so
+	 * only after the look-up is in order, as both are in one RCU section: whoever saw no mark
+	 * has counted itself before the epoch turns.
+	 */
+	if (rb->counted == REMAP_NOT_COUNTED)
+		remap_count(rt, rb, first, first);
+	rb->slot = value;
+	return FATE_SLOT;
 }
 
+/* Any fate but FATE_DATA. Out of the RCU section: the worker's lock may sleep, with PREEMPT_RT. */
+static noinline int map_elsewhere(struct remap_target *rt, struct remap_bio *rb, struct bio *bio,
+				  sector_t sector, enum fate fate)
+{
+	bio->bi_iter.bi_sector = rt->data_start + sector;
+	rb->iter = bio->bi_iter;
+	if (fate == FATE_SLOT) {
+		remap_to_slot(rt, rb, bio, rb->slot);
+		return DM_MAPIO_REMAPPED;
+	}
+	remap_uncount(rt, rb);
+	bio_set_dev(bio, rt->data);	/* where the worker sends it, unless to a slot */
+	if (fate == FATE_KILL)
+		return DM_MAPIO_KILL;
+	if (fate == FATE_DONE)
+		bio_endio(bio);
+	else if (fate == FATE_REFUSED || bio->bi_opf & REQ_NOWAIT)
+		bio_wouldblock_error(bio);
+	else
+		remap_relocator_take(rt, fate == FATE_WAIT ? &rt->waiting : &rt->failed, bio);
+	return DM_MAPIO_SUBMITTED;
+}
+
+/*
+ * Every instruction of this, and of the way through end_io() to its first return, is paid for by
+ * every I/O: see "make bench". What is rare is in functions of its own, that this one needs neither
+ * their registers nor a stack.
+ */
 static int remap_map(struct dm_target *ti, struct bio *bio)
 {
-	struct remap_target *rt = ti->private;
 	struct remap_bio *rb = remap_bio(bio);
-	u64 first, last;
+	struct remap_target *rt = ti->private;
+	enum fate fate = FATE_DATA;
 	sector_t sector;
-	int r = DM_MAPIO_REMAPPED;
+	u64 first, last;
 
+	/* one store */
 	rb->counted = REMAP_NOT_COUNTED;
 	rb->on_spare = false;
 	rb->done = false;
-	if (unlikely(bio->bi_opf & REQ_PREFLUSH)) {
-		rb->iter.bi_size = 0;	/* device-mapper sends data apart from the flush */
+	rb->moving = false;
+	if (unlikely(bio->bi_opf & REQ_PREFLUSH))
 		return map_flush(rt, rb, bio);
-	}
 
 	sector = dm_target_offset(ti, bio->bi_iter.bi_sector);
-	bio_set_dev(bio, rt->data);
+	if (likely(bio_sectors(bio))) {
+		first = sector >> rt->block_shift;
+		last = (sector + bio_sectors(bio) - 1) >> rt->block_shift;
+
+		/*
+		 * The order, epoch before map, in one RCU section, is what drain() relies on. It
+		 * need not sleep, so it is one that costs three instructions and not two calls.
+		 */
+		rcu_read_lock_sched();
+		if (op_is_write(bio_op(bio)))
+			remap_count(rt, rb, first, last);
+		if (unlikely(remap_map_touches(&rt->map, first, last)))
+			fate = look_closer(rt, rb, bio, sector, first, last);
+		rcu_read_unlock_sched();
+		if (unlikely(fate != FATE_DATA))
+			return map_elsewhere(rt, rb, bio, sector, fate);
+	}
 	bio->bi_iter.bi_sector = rt->data_start + sector;
 	rb->iter = bio->bi_iter;
-	if (unlikely(!bio_sectors(bio)))
-		return r;
-	first = sector >> rt->block_shift;
-	last = (sector + bio_sectors(bio) - 1) >> rt->block_shift;
-
-	/* the order, epoch before map, in one RCU section, is what drain() relies on */
-	rcu_read_lock();
-	if (op_is_write(bio_op(bio)))
-		remap_count(rt, rb, first, last);
-	if (unlikely(remap_map_touches(&rt->map, first, last)))
-		r = map_slow(rt, rb, bio, first, last);
-	rcu_read_unlock();
-	return r;
+	bio_set_dev(bio, rt->data);
+	return DM_MAPIO_REMAPPED;
 }
 
 /* Is a failed bio one for the worker, or is its error to be passed up? */

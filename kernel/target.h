@@ -201,7 +201,10 @@ struct remap_bio {
 	bool moving;			/* the worker's: a block of it moves */
 	bool later;			/* the worker's: a block of it could not move now */
 	blk_status_t error;		/* the worker's verdict */
-	u64 flush;			/* a flush of the spare: its number */
+	union {
+		u64 flush;		/* a flush of the spare: its number */
+		u32 slot;		/* where it is about to go */
+	};
 };
 
 static inline struct remap_bio *remap_bio(struct bio *bio)
@@ -223,7 +226,7 @@ static inline unsigned int remap_part_of(u64 first, u64 last)
 	return (first >> REMAP_LEAF_SHIFT) % REMAP_PARTS;
 }
 
-/** remap_count() - count a bio into its part's current epoch; under rcu_read_lock() */
+/** remap_count() - count a bio into its part's current epoch; in an RCU section */
 static inline void remap_count(struct remap_target *rt, struct remap_bio *rb, u64 first, u64 last)
 {
 	unsigned int part = remap_part_of(first, last);
