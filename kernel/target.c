@@ -220,9 +220,9 @@ static bool is_for_worker(struct remap_target *rt, struct remap_bio *rb, struct 
 	}
 }
 
-static int remap_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
+/* All but a read that the data device has answered. */
+static noinline int end_io_counted(struct remap_target *rt, struct bio *bio, blk_status_t *error)
 {
-	struct remap_target *rt = ti->private;
 	struct remap_bio *rb = remap_bio(bio);
 
 	if (rb->on_spare && !*error) {
@@ -246,6 +246,20 @@ static int remap_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *err
 			remap_relocator_suspect(rt);
 	}
 	return DM_ENDIO_DONE;
+}
+
+static int remap_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
+{
+	struct remap_target *rt = ti->private;
+
+	/*
+	 * Reads are counted only if they go to the spare. A device below that sends bios on as they
+	 * are may have changed bi_bdev, but to none that is data device and spare's part at once:
+	 * we hold it exclusively.
+	 */
+	if (likely(!*error) && !op_is_write(bio_op(bio)) && bio->bi_bdev == rt->uncounted)
+		return DM_ENDIO_DONE;
+	return end_io_counted(rt, bio, error);
 }
 
 /* ---- spares in use ---- */
@@ -493,6 +507,7 @@ static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 		goto bad;
 	rt->data = rt->data_dev->bdev;
 	rt->spare = rt->spare_dev->bdev;
+	rt->uncounted = rt->data == rt->spare ? NULL : rt->data;
 	ti->error = NULL;
 	r = parse_options(rt, &as, &ti->error);
 	if (r)

@@ -121,6 +121,7 @@ struct remap_target {
 	unsigned int block_shift;	/* sectors of 512 bytes to blocks */
 	unsigned int epochs;		/* bit p: the epoch of part p; turned by the relocator */
 	struct remap_inflight __percpu *inflight;
+	struct block_device *uncounted;	/* reads of it; NULL if data and spare are parts of one */
 	struct remap_map map;
 
 	struct block_device *spare;
