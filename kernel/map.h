@@ -2,9 +2,9 @@
 /*
  * The map: which data blocks are somewhere else, or need care. See map.c for its shape.
  *
- * Readers are in an RCU section, of either kind (in user space: are the only thread). There is one writer at a
- * time, which may sleep; whoever calls a function marked "writer" sees to that. Blocks are data
- * blocks, not sectors.
+ * Readers are in an RCU section, under rcu_read_lock() or rcu_read_lock_sched() (in user space:
+ * are the only thread). There is one writer at a time, which may sleep; whoever calls a function
+ * marked "writer" sees to that. Blocks are data blocks, not sectors.
  */
 #ifndef REMAP_MAP_H
 #define REMAP_MAP_H
@@ -105,7 +105,7 @@ static inline bool remap_map_touches(const struct remap_map *m, u64 first, u64 l
 	const struct remap_map_mid *mid;
 	const struct remap_map_leaf *leaf;
 
-	if (unlikely(first >> REMAP_LEAF_SHIFT != last >> REMAP_LEAF_SHIFT))
+	if (unlikely((first ^ last) >= REMAP_LEAF_BLOCKS))	/* in more than one leaf */
 		return true;
 	mid = remap_dereference(m->root[first >> REMAP_ROOT_SHIFT]);
 	if (likely(!mid))

@@ -249,6 +249,11 @@ static unsigned long inflight(const struct remap_target *rt, unsigned int counte
 	return sum;
 }
 
+static unsigned int old_counter(const struct remap_target *rt, unsigned int part)
+{
+	return READ_ONCE(rt->counter[part]) ^ 1;
+}
+
 /* Which of @parts have something in the epoch that is not current? */
 static unsigned int undrained(const struct remap_target *rt, unsigned int parts)
 {
@@ -256,7 +261,7 @@ static unsigned int undrained(const struct remap_target *rt, unsigned int parts)
 	unsigned int part;
 
 	for_each_set_bit(part, &left, REMAP_PARTS + 1)
-		if (!inflight(rt, 2 * part + (~rt->epochs >> part & 1)))
+		if (!inflight(rt, old_counter(rt, part)))
 			parts &= ~(1U << part);
 	return parts;
 }
@@ -267,20 +272,22 @@ unsigned long remap_relocator_stuck(const struct remap_target *rt)
 	unsigned int part;
 
 	for_each_set_bit(part, &parts, REMAP_PARTS + 1)
-		sum += inflight(rt, 2 * part + (~READ_ONCE(rt->epochs) >> part & 1));
+		sum += inflight(rt, old_counter(rt, part));
 	return sum;
 }
 
 /* Return: which of @parts are not drained, for which there is no use in waiting longer. */
 static unsigned int drain(struct remap_target *rt, unsigned int parts)
 {
-	unsigned long since = jiffies;
-	unsigned int left, nap = 20;
+	unsigned long since = jiffies, turned;
+	unsigned int left, part, nap = 20;
 
 	synchronize_rcu();
 	left = undrained(rt, parts);		/* none but those given up before */
 	parts &= ~left;
-	WRITE_ONCE(rt->epochs, rt->epochs ^ parts);
+	turned = parts;
+	for_each_set_bit(part, &turned, REMAP_PARTS + 1)
+		WRITE_ONCE(rt->counter[part], old_counter(rt, part));
 	synchronize_rcu();
 	for (;;) {
 		left |= undrained(rt, parts);

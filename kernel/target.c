@@ -42,9 +42,8 @@ static void note_slot_write(struct remap_target *rt)
 		;
 }
 
-static noinline int map_flush(struct remap_target *rt, struct remap_bio *rb, struct bio *bio)
+static int map_flush(struct remap_target *rt, struct remap_bio *rb, struct bio *bio)
 {
-	rb->iter.bi_size = 0;	/* device-mapper sends data apart from the flush */
 	if (dm_bio_get_target_bio_nr(bio) == 0) {
 		bio_set_dev(bio, rt->data);
 		return DM_MAPIO_REMAPPED;
@@ -55,7 +54,7 @@ static noinline int map_flush(struct remap_target *rt, struct remap_bio *rb, str
 		bio_endio(bio);
 		return DM_MAPIO_SUBMITTED;
 	}
-	rb->on_spare = true;
+	rb->on_spare = REMAP_WRITES_SPARE;
 	bio_set_dev(bio, rt->spare);
 	return DM_MAPIO_REMAPPED;
 }
@@ -69,11 +68,11 @@ static void flush_done(struct remap_target *rt, struct remap_bio *rb)
 		;
 }
 
-/* What becomes of a bio. All but the first is rare. */
+/* What becomes of a bio in which look_closer() has met a block that has a value. */
 enum fate {
 	FATE_DATA,		/* it goes where it always went */
-	FATE_SLOT,		/* rb->slot */
-	FATE_WAIT,		/* for the worker, as a block of it is marked */
+	FATE_SLOT,		/* to the block's slot */
+	FATE_WAIT,		/* for the worker, as the block is marked */
 	FATE_WRITE_AGAIN,	/* likewise, as if it had failed */
 	FATE_REFUSED,		/* the submitter cannot wait */
 	FATE_DONE,
@@ -82,16 +81,15 @@ enum fate {
 
 /*
  * Some block of the bio may be remapped or marked: cut the bio there, tell what becomes of its
- * first part. In map()'s RCU section, which must not sleep: nothing is done about it here.
+ * first part. In an RCU section, so nothing is done about it here.
  */
-static noinline enum fate look_closer(struct remap_target *rt, struct remap_bio *rb,
-				      struct bio *bio, sector_t sector, u64 first, u64 last)
+static enum fate look_closer(struct remap_target *rt, struct remap_bio *rb, struct bio *bio,
+			     sector_t sector, u64 first, u64 last, u32 *value)
 {
 	unsigned int sectors = bio_sectors(bio);
 	u64 block, end;
-	u32 value;
 
-	block = remap_map_next(&rt->map, first, last, &value);
+	block = remap_map_next(&rt->map, first, last, value);
 	if (block == REMAP_MAP_END)
 		return FATE_DATA;
 	/* either up to that block, or, if it is the first, that block alone */
@@ -111,7 +109,7 @@ static noinline enum fate look_closer(struct remap_target *rt, struct remap_bio 
 	/* to discard is to advise: a block that is not in its place keeps what it has */
 	if (bio_op(bio) == REQ_OP_DISCARD)
 		return FATE_DONE;
-	if (value & REMAP_VALUE_SPECIAL)
+	if (*value & REMAP_VALUE_SPECIAL)
 		return FATE_WAIT;
 	if (unlikely(rt->meta.readonly && op_is_write(bio_op(bio))))
 		return FATE_KILL;
@@ -125,22 +123,42 @@ static noinline enum fate look_closer(struct remap_target *rt, struct remap_bio 
 	 */
 	if (rb->counted == REMAP_NOT_COUNTED)
 		remap_count(rt, rb, first, first);
-	rb->slot = value;
 	return FATE_SLOT;
 }
 
-/* Any fate but FATE_DATA. Out of the RCU section: the worker's lock may sleep, with PREEMPT_RT. */
-static noinline int map_elsewhere(struct remap_target *rt, struct remap_bio *rb, struct bio *bio,
-				  sector_t sector, enum fate fate)
+static int map_to_data(struct remap_target *rt, struct remap_bio *rb, struct bio *bio,
+		       sector_t sector)
 {
 	bio->bi_iter.bi_sector = rt->data_start + sector;
 	rb->iter = bio->bi_iter;
+	bio_set_dev(bio, rt->data);
+	return DM_MAPIO_REMAPPED;
+}
+
+/* The rest of map() where look_closer() is needed; leaves its RCU section. */
+static noinline int map_closer(struct remap_target *rt, struct remap_bio *rb, struct bio *bio,
+			       sector_t sector, u64 first, u64 last)
+	__releases(RCU_SCHED)
+{
+	enum fate fate;
+	u32 value;
+
+	if (op_is_write(bio_op(bio)) && rb->counted == REMAP_NOT_COUNTED)
+		remap_count(rt, rb, first, last);
+	fate = look_closer(rt, rb, bio, sector, first, last, &value);
+	rcu_read_unlock_sched();
+
+	/* from here on, with PREEMPT_RT, locks may sleep */
 	if (fate == FATE_SLOT) {
-		remap_to_slot(rt, rb, bio, rb->slot);
+		bio->bi_iter.bi_sector = rt->data_start + sector;
+		rb->iter = bio->bi_iter;
+		remap_to_slot(rt, rb, bio, value);
 		return DM_MAPIO_REMAPPED;
 	}
+	map_to_data(rt, rb, bio, sector);	/* so does the worker, unless to a slot */
+	if (fate == FATE_DATA)
+		return DM_MAPIO_REMAPPED;
 	remap_uncount(rt, rb);
-	bio_set_dev(bio, rt->data);	/* where the worker sends it, unless to a slot */
 	if (fate == FATE_KILL)
 		return DM_MAPIO_KILL;
 	if (fate == FATE_DONE)
@@ -152,17 +170,27 @@ static noinline int map_elsewhere(struct remap_target *rt, struct remap_bio *rb,
 	return DM_MAPIO_SUBMITTED;
 }
 
+/* Nothing to look up: a flush, which device-mapper sends apart from the data, or the like. */
+static noinline int map_empty(struct remap_target *rt, struct remap_bio *rb, struct bio *bio,
+			      sector_t sector)
+{
+	if (bio->bi_opf & REQ_PREFLUSH) {
+		rb->iter.bi_size = 0;
+		return map_flush(rt, rb, bio);
+	}
+	return map_to_data(rt, rb, bio, sector);
+}
+
 /*
  * Every instruction of this, and of the way through end_io() to its first return, is paid for by
- * every I/O: see "make bench". What is rare is in functions of its own, that this one needs neither
- * their registers nor a stack.
+ * every I/O: see "make bench". What is rare is in functions of its own, which are called last, so
+ * that this one does not save registers for them.
  */
 static int remap_map(struct dm_target *ti, struct bio *bio)
 {
-	struct remap_bio *rb = remap_bio(bio);
 	struct remap_target *rt = ti->private;
-	enum fate fate = FATE_DATA;
-	sector_t sector;
+	sector_t sector = dm_target_offset(ti, bio->bi_iter.bi_sector);
+	struct remap_bio *rb = remap_bio(bio);
 	u64 first, last;
 
 	/* one store */
@@ -170,31 +198,24 @@ static int remap_map(struct dm_target *ti, struct bio *bio)
 	rb->on_spare = false;
 	rb->done = false;
 	rb->moving = false;
-	if (unlikely(bio->bi_opf & REQ_PREFLUSH))
-		return map_flush(rt, rb, bio);
+	if (unlikely(!bio_sectors(bio)))
+		return map_empty(rt, rb, bio, sector);
 
-	sector = dm_target_offset(ti, bio->bi_iter.bi_sector);
-	if (likely(bio_sectors(bio))) {
-		first = sector >> rt->block_shift;
-		last = (sector + bio_sectors(bio) - 1) >> rt->block_shift;
-
-		/*
-		 * The order, epoch before map, in one RCU section, is what drain() relies on. It
-		 * need not sleep, so it is one that costs three instructions and not two calls.
-		 */
-		rcu_read_lock_sched();
-		if (op_is_write(bio_op(bio)))
-			remap_count(rt, rb, first, last);
-		if (unlikely(remap_map_touches(&rt->map, first, last)))
-			fate = look_closer(rt, rb, bio, sector, first, last);
-		rcu_read_unlock_sched();
-		if (unlikely(fate != FATE_DATA))
-			return map_elsewhere(rt, rb, bio, sector, fate);
-	}
-	bio->bi_iter.bi_sector = rt->data_start + sector;
-	rb->iter = bio->bi_iter;
-	bio_set_dev(bio, rt->data);
-	return DM_MAPIO_REMAPPED;
+	first = sector >> rt->block_shift;
+	last = (sector + bio_sectors(bio) - 1) >> rt->block_shift;
+	/*
+	 * The order, epoch before map, in one RCU section, is what drain() relies on. Nothing in it
+	 * sleeps, so it is one that costs three instructions and not two calls.
+	 */
+	rcu_read_lock_sched();
+	if (unlikely(remap_is_wide(first, last)))
+		return map_closer(rt, rb, bio, sector, first, last);
+	if (op_is_write(bio_op(bio)))
+		remap_count(rt, rb, first, last);
+	if (unlikely(remap_map_touches(&rt->map, first, last)))
+		return map_closer(rt, rb, bio, sector, first, last);
+	rcu_read_unlock_sched();
+	return map_to_data(rt, rb, bio, sector);
 }
 
 /* Is a failed bio one for the worker, or is its error to be passed up? */
@@ -220,22 +241,25 @@ static bool is_for_worker(struct remap_target *rt, struct remap_bio *rb, struct 
 	}
 }
 
-/* All but a read that the data device has answered. */
-static noinline int end_io_counted(struct remap_target *rt, struct bio *bio, blk_status_t *error)
+/* What went to the spare has arrived. */
+static noinline int end_io_spare(struct remap_target *rt, struct remap_bio *rb)
+{
+	/* the block layer may have taken REQ_PREFLUSH away */
+	if (!rb->iter.bi_size)
+		flush_done(rt, rb);
+	else if (rb->on_spare == REMAP_WRITES_SPARE)
+		note_slot_write(rt);
+	remap_uncount(rt, rb);
+	return DM_ENDIO_DONE;
+}
+
+static noinline int end_io_failed(struct remap_target *rt, struct bio *bio, blk_status_t *error)
 {
 	struct remap_bio *rb = remap_bio(bio);
 
-	if (rb->on_spare && !*error) {
-		/* the block layer may have taken REQ_PREFLUSH away */
-		if (!rb->iter.bi_size)
-			flush_done(rt, rb);
-		else if (op_is_write(bio_op(bio)))
-			note_slot_write(rt);
-	}
 	remap_uncount(rt, rb);
-	if (likely(!*error) || rb->done)
+	if (rb->done)
 		return DM_ENDIO_DONE;
-
 	if (is_for_worker(rt, rb, bio, *error)) {
 		remap_relocator_take(rt, &rt->failed, bio);
 		return DM_ENDIO_INCOMPLETE;
@@ -251,15 +275,22 @@ static noinline int end_io_counted(struct remap_target *rt, struct bio *bio, blk
 static int remap_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 {
 	struct remap_target *rt = ti->private;
+	struct remap_bio *rb;
 
+	if (unlikely(*error))
+		return end_io_failed(rt, bio, error);
 	/*
 	 * Reads are counted only if they go to the spare. A device below that sends bios on as they
-	 * are may have changed bi_bdev, but to none that is data device and spare's part at once:
-	 * we hold it exclusively.
+	 * are may have changed bi_bdev, but not from the spare to the data device, which we hold
+	 * exclusively.
 	 */
-	if (likely(!*error) && !op_is_write(bio_op(bio)) && bio->bi_bdev == rt->uncounted)
+	if (!op_is_write(bio_op(bio)) && likely(bio->bi_bdev == rt->uncounted))
 		return DM_ENDIO_DONE;
-	return end_io_counted(rt, bio, error);
+	rb = remap_bio(bio);
+	if (unlikely(rb->on_spare))
+		return end_io_spare(rt, rb);
+	remap_uncount(rt, rb);
+	return DM_ENDIO_DONE;
 }
 
 /* ---- spares in use ---- */
@@ -470,6 +501,7 @@ static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	struct dm_arg_set as = { .argc = argc, .argv = argv };
 	struct remap_target *rt;
 	const char *error;
+	unsigned int part;
 	u64 size;
 	int r;
 
@@ -548,6 +580,8 @@ static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	rt->block_shift = __ffs(rt->meta.layout.block_sectors);
 	ti->error = "Out of memory";
 	r = -ENOMEM;
+	for (part = 0; part <= REMAP_PARTS; part++)
+		rt->counter[part] = 2 * part;
 	rt->inflight = alloc_percpu(struct remap_inflight);
 	if (!rt->inflight)
 		goto bad;

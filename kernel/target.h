@@ -119,7 +119,8 @@ struct remap_target {
 	struct block_device *data;
 	sector_t data_start;
 	unsigned int block_shift;	/* sectors of 512 bytes to blocks */
-	unsigned int epochs;		/* bit p: the epoch of part p; turned by the relocator */
+	/* 2 * part + epoch, where the epoch is the current one; turned by the relocator */
+	u8 counter[REMAP_PARTS + 1];
 	struct remap_inflight __percpu *inflight;
 	struct block_device *uncounted;	/* reads of it; NULL if data and spare are parts of one */
 	struct remap_map map;
@@ -193,19 +194,20 @@ struct remap_target {
 
 #define REMAP_NOT_COUNTED	0xff
 
+/* values of on_spare */
+#define REMAP_READS_SPARE	1
+#define REMAP_WRITES_SPARE	2
+
 /* What the target remembers of each bio. */
 struct remap_bio {
 	struct bvec_iter iter;		/* as it came, but for bi_sector: on the data device */
 	u8 counted;			/* in this of the counters, or REMAP_NOT_COUNTED */
-	bool on_spare;			/* it went to a slot, or is the spare's flush */
+	u8 on_spare;			/* it went to a slot, or is the spare's flush */
 	bool done;			/* the worker has the last word: let it pass */
 	bool moving;			/* the worker's: a block of it moves */
 	bool later;			/* the worker's: a block of it could not move now */
 	blk_status_t error;		/* the worker's verdict */
-	union {
-		u64 flush;		/* a flush of the spare: its number */
-		u32 slot;		/* where it is about to go */
-	};
+	u64 flush;			/* a flush of the spare: its number */
 };
 
 static inline struct remap_bio *remap_bio(struct bio *bio)
@@ -219,10 +221,16 @@ static inline sector_t remap_bio_sector(const struct remap_target *rt, const str
 	return rb->iter.bi_sector - rt->data_start;
 }
 
-/* The part of the disk that blocks @first to @last are in. */
+/* Are blocks @first to @last in more than one leaf of the map? */
+static inline bool remap_is_wide(u64 first, u64 last)
+{
+	return (first ^ last) >= REMAP_LEAF_BLOCKS;
+}
+
+/* The part of the disk that they are in. */
 static inline unsigned int remap_part_of(u64 first, u64 last)
 {
-	if (first >> REMAP_LEAF_SHIFT != last >> REMAP_LEAF_SHIFT)
+	if (remap_is_wide(first, last))
 		return REMAP_PART_WIDE;
 	return (first >> REMAP_LEAF_SHIFT) % REMAP_PARTS;
 }
@@ -230,9 +238,7 @@ static inline unsigned int remap_part_of(u64 first, u64 last)
 /** remap_count() - count a bio into its part's current epoch; in an RCU section */
 static inline void remap_count(struct remap_target *rt, struct remap_bio *rb, u64 first, u64 last)
 {
-	unsigned int part = remap_part_of(first, last);
-
-	rb->counted = 2 * part + (READ_ONCE(rt->epochs) >> part & 1);
+	rb->counted = READ_ONCE(rt->counter[remap_part_of(first, last)]);
 	this_cpu_inc(rt->inflight->count[rb->counted]);
 }
 
@@ -254,7 +260,7 @@ static inline void remap_to_slot(struct remap_target *rt, struct remap_bio *rb, 
 	bio_set_dev(bio, rt->spare);
 	bio->bi_iter.bi_sector = rt->spare_start + remap_slot_sector(&rt->meta.layout, slot) +
 				 within;
-	rb->on_spare = true;
+	rb->on_spare = op_is_write(bio_op(bio)) ? REMAP_WRITES_SPARE : REMAP_READS_SPARE;
 }
 
 /* What an error says about the medium; see DESIGN: only bad media is a reason to remap. */
