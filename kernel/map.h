@@ -102,12 +102,14 @@ static inline u32 remap_map_get(const struct remap_map *m, u64 block)
  */
 static inline bool remap_map_touches(const struct remap_map *m, u64 first, u64 last)
 {
+	struct remap_map_mid __rcu **root;
 	const struct remap_map_mid *mid;
 	const struct remap_map_leaf *leaf;
 
 	if (unlikely((first ^ last) >= REMAP_LEAF_BLOCKS))	/* in more than one leaf */
 		return true;
-	mid = remap_dereference(m->root[first >> REMAP_ROOT_SHIFT]);
+	root = m->root;
+	mid = remap_dereference(root[first >> REMAP_ROOT_SHIFT]);
 	if (likely(!mid))
 		return false;
 	leaf = remap_dereference(mid->leaf[(first >> REMAP_LEAF_SHIFT) & (REMAP_MID_LEAVES - 1)]);

@@ -189,8 +189,9 @@ static noinline int map_empty(struct remap_target *rt, struct remap_bio *rb, str
 static int remap_map(struct dm_target *ti, struct bio *bio)
 {
 	struct remap_target *rt = ti->private;
-	sector_t sector = dm_target_offset(ti, bio->bi_iter.bi_sector);
 	struct remap_bio *rb = remap_bio(bio);
+	sector_t sector = bio->bi_iter.bi_sector - rt->begin;
+	u64 sectors = (u64)bio->bi_iter.bi_size >> SECTOR_SHIFT;
 	u64 first, last;
 
 	/* one store */
@@ -198,11 +199,11 @@ static int remap_map(struct dm_target *ti, struct bio *bio)
 	rb->on_spare = false;
 	rb->done = false;
 	rb->moving = false;
-	if (unlikely(!bio_sectors(bio)))
+	if (unlikely(!sectors))
 		return map_empty(rt, rb, bio, sector);
 
 	first = sector >> rt->block_shift;
-	last = (sector + bio_sectors(bio) - 1) >> rt->block_shift;
+	last = (sector + sectors - 1) >> rt->block_shift;
 	/*
 	 * The order, epoch before map, in one RCU section, is what drain() relies on. Nothing in it
 	 * sleeps, so it is one that costs three instructions and not two calls.
@@ -253,8 +254,10 @@ static noinline int end_io_spare(struct remap_target *rt, struct remap_bio *rb)
 	return DM_ENDIO_DONE;
 }
 
-static noinline int end_io_failed(struct remap_target *rt, struct bio *bio, blk_status_t *error)
+static noinline __noclone int end_io_failed(struct dm_target *ti, struct bio *bio,
+					    blk_status_t *error)
 {
+	struct remap_target *rt = ti->private;
 	struct remap_bio *rb = remap_bio(bio);
 
 	remap_uncount(rt, rb);
@@ -278,7 +281,7 @@ static int remap_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *err
 	struct remap_bio *rb;
 
 	if (unlikely(*error))
-		return end_io_failed(rt, bio, error);
+		return end_io_failed(ti, bio, error);
 	/*
 	 * Reads are counted only if they go to the spare. A device below that sends bios on as they
 	 * are may have changed bi_bdev, but not from the spare to the data device, which we hold
@@ -289,7 +292,8 @@ static int remap_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *err
 	rb = remap_bio(bio);
 	if (unlikely(rb->on_spare))
 		return end_io_spare(rt, rb);
-	remap_uncount(rt, rb);
+	/* counted or not */
+	this_cpu_dec(rt->inflight->count[rb->counted]);
 	return DM_ENDIO_DONE;
 }
 
@@ -516,6 +520,7 @@ static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	}
 	ti->private = rt;
 	rt->ti = ti;
+	rt->begin = ti->begin;
 	rt->name = dm_device_name(md);
 	rt->dev = disk_devt(dm_disk(md));
 	rt->verify = true;

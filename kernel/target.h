@@ -37,8 +37,10 @@
 #define REMAP_PART_WIDE		REMAP_PARTS
 
 struct remap_inflight {
-	unsigned long count[2 * (REMAP_PARTS + 1)];	/* 2 * part + epoch */
+	unsigned long count[2 * (REMAP_PARTS + 1) + 1];	/* 2 * part + epoch */
 };
+
+#define REMAP_NOT_COUNTED	(2 * (REMAP_PARTS + 1))
 
 /* A block on the move. */
 struct remap_move {
@@ -117,6 +119,7 @@ struct remap_request {
 struct remap_target {
 	/* hot path: read only, once the target is live */
 	struct block_device *data;
+	sector_t begin;			/* of the target in its table */
 	sector_t data_start;
 	unsigned int block_shift;	/* sectors of 512 bytes to blocks */
 	/* 2 * part + epoch, where the epoch is the current one; turned by the relocator */
@@ -191,8 +194,6 @@ struct remap_target {
 	struct mutex message_lock;	/* one message at a time */
 	struct list_head active;	/* in target.c's list of active spares */
 };
-
-#define REMAP_NOT_COUNTED	0xff
 
 /* values of on_spare */
 #define REMAP_READS_SPARE	1
