@@ -126,13 +126,17 @@ static inline const struct remap_band *remap_band_of(const struct remap_layout *
 /** remap_slot_sector() - first sector of a slot on the spare; the slot must exist */
 static inline u64 remap_slot_sector(const struct remap_layout *l, u32 slot)
 {
-	const struct remap_band *b = remap_band_of(l, slot / REMAP_ENTRIES);
-	u32 before = b->first_table * REMAP_ENTRIES;
+	const struct remap_band *b = l->band;
 	unsigned int gap = 0;
 
+	/* not remap_band_of(): that would divide, and this is on the way of redirected I/O */
+	while (slot >= b->gap_slots[REMAP_ZONES - 2] && b + 1 < l->band + l->bands)
+		b++;
 	while (slot >= b->gap_slots[gap])
-		before = b->gap_slots[gap++];
-	return b->zone_start[gap] + b->zone_sectors + (u64)(slot - before) * l->block_sectors;
+		gap++;
+	return b->zone_start[gap] + b->zone_sectors +
+	       (u64)(slot - (gap ? b->gap_slots[gap - 1] : b->first_table * REMAP_ENTRIES)) *
+	       l->block_sectors;
 }
 
 /**

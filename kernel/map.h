@@ -89,9 +89,25 @@ u64 remap_map_next(const struct remap_map *m, u64 first, u64 last, u32 *value);
 /** remap_map_get() - the value of a block, or REMAP_VALUE_NONE */
 static inline u32 remap_map_get(const struct remap_map *m, u64 block)
 {
-	u32 value;
+	struct remap_map_mid __rcu **root = m->root;
+	const struct remap_map_mid *mid = remap_dereference(root[block >> REMAP_ROOT_SHIFT]);
+	const struct remap_map_leaf *leaf;
+	unsigned int i, rank;
+	u64 word;
 
-	return remap_map_next(m, block, block, &value) == block ? value : REMAP_VALUE_NONE;
+	if (!mid)
+		return REMAP_VALUE_NONE;
+	leaf = remap_dereference(mid->leaf[(block >> REMAP_LEAF_SHIFT) & (REMAP_MID_LEAVES - 1)]);
+	if (!leaf)
+		return REMAP_VALUE_NONE;
+	i = (unsigned int)(block % REMAP_LEAF_BLOCKS) / 64;
+	word = leaf->hot[i] << (63 - block % 64);	/* its bit is now the highest */
+	if (!(word >> 63))
+		return REMAP_VALUE_NONE;
+	rank = hweight64(word) - 1;
+	while (i)
+		rank += hweight64(leaf->hot[--i]);
+	return READ_ONCE(leaf->value[rank]);
 }
 
 /**

@@ -89,9 +89,16 @@ static enum fate look_closer(struct remap_target *rt, struct remap_bio *rb, stru
 	unsigned int sectors = bio_sectors(bio);
 	u64 block, end;
 
-	block = remap_map_next(&rt->map, first, last, value);
-	if (block == REMAP_MAP_END)
-		return FATE_DATA;
+	if (first == last) {
+		block = first;
+		*value = remap_map_get(&rt->map, block);
+		if (*value == REMAP_VALUE_NONE)
+			return FATE_DATA;
+	} else {
+		block = remap_map_next(&rt->map, first, last, value);
+		if (block == REMAP_MAP_END)
+			return FATE_DATA;
+	}
 	/* either up to that block, or, if it is the first, that block alone */
 	end = (block == first ? block + 1 : block) << rt->block_shift;
 	if (end - sector < sectors) {
