@@ -29,28 +29,45 @@
 #define REMAP_MID_LEAVES	(1U << REMAP_MID_SHIFT)
 #define REMAP_ROOT_SHIFT	(REMAP_LEAF_SHIFT + REMAP_MID_SHIFT)
 
-#define REMAP_MAP_RESERVE	512	/* nodes of each kind set aside, see remap_map_prepare() */
+#define REMAP_MAP_RESERVE	256	/* nodes of each kind set aside, see remap_map_prepare() */
 
+/*
+ * An entry of the root or of a mid: nothing (0), one block with its value, or a node below. Of a
+ * node there are two kinds: packed, with a bitmap of what it has, or plain, a mere array.
+ */
+#define REMAP_ENTRY_ONE		1ULL	/* value << 32 | block & REMAP_ROOT_OFFSET << 2 | 1 */
+#define REMAP_ENTRY_PACKED	2ULL	/* its address | 2 */
+
+#define REMAP_ROOT_OFFSET	((1ULL << REMAP_ROOT_SHIFT) - 1)	/* mask */
+
+/*
+ * Packed nodes: what has its bit set is at its rank among those that have. What is gone has still
+ * got its bit for a while, and REMAP_VALUE_NONE for a value, or 0 for an entry.
+ */
 struct remap_map_leaf {
-	u64 hot[REMAP_LEAF_BLOCKS / 64];	/* bit n: block n has a value */
-	u32 value[];				/* one for each bit set, in their order */
+	u64 has[REMAP_LEAF_BLOCKS / 64];
+	u8 before[REMAP_LEAF_BLOCKS / 64];	/* bits set before each word of them */
+	u32 value[];
 };
 
 struct remap_map_mid {
-	struct remap_map_leaf __rcu *leaf[REMAP_MID_LEAVES];
+	u64 has[REMAP_MID_LEAVES / 64];
+	u8 before[REMAP_MID_LEAVES / 64];
+	u64 entry[];
 };
 
+/* Plain nodes: u32 value[REMAP_LEAF_BLOCKS], u64 entry[REMAP_MID_LEAVES] */
+
 struct remap_map {
-	struct remap_map_mid __rcu **root;
+	u64 *root;			/* entries */
 	u64 blocks;
 	/* below: the writer's own */
-	u16 *leaves;			/* for each root entry: leaves under it */
 	u64 values;			/* blocks that have a value */
 	size_t bytes;			/* memory in nodes, the reserve not counted */
 	unsigned int spare_leaves;
 	unsigned int spare_mids;
-	struct remap_map_leaf *spare_leaf[REMAP_MAP_RESERVE];
-	struct remap_map_mid *spare_mid[REMAP_MAP_RESERVE];
+	void *spare_leaf[REMAP_MAP_RESERVE];
+	void *spare_mid[REMAP_MAP_RESERVE];
 };
 
 /** remap_map_init() - an empty map for @blocks blocks. May sleep. Return: 0 or -ENOMEM */
@@ -60,10 +77,10 @@ int __must_check remap_map_init(struct remap_map *m, u64 blocks);
 void remap_map_destroy(struct remap_map *m);
 
 /**
- * remap_map_prepare() - writer: set memory aside for @n more remap_map_set() and _clear()
+ * remap_map_prepare() - writer: set memory aside for @n more remap_map_set()
  *
- * After success that many changes cannot fail for want of memory. @n is at most
- * REMAP_MAP_RESERVE / 2. May sleep, does no I/O. Return: 0 or -ENOMEM.
+ * After success that many of them cannot fail for want of memory. @n is at most
+ * REMAP_MAP_RESERVE. May sleep, does no I/O. Return: 0 or -ENOMEM.
  */
 int __must_check remap_map_prepare(struct remap_map *m, unsigned int n);
 
@@ -75,8 +92,8 @@ int __must_check remap_map_prepare(struct remap_map *m, unsigned int n);
  */
 int __must_check remap_map_set(struct remap_map *m, u64 block, u32 value);
 
-/** remap_map_clear() - writer: forget a block. May sleep. Return: 0 or -ENOMEM. */
-int __must_check remap_map_clear(struct remap_map *m, u64 block);
+/** remap_map_clear() - writer: forget a block. May sleep, cannot fail. */
+void remap_map_clear(struct remap_map *m, u64 block);
 
 /**
  * remap_map_next() - the first block of @first to @last that has a value
@@ -86,54 +103,104 @@ int __must_check remap_map_clear(struct remap_map *m, u64 block);
  */
 u64 remap_map_next(const struct remap_map *m, u64 first, u64 last, u32 *value);
 
+/* What the node of a root entry has for a block. @entry is a node. */
+static inline u64 remap_map_mid_get(u64 entry, u64 block)
+{
+	unsigned int i = (block >> REMAP_LEAF_SHIFT) & (REMAP_MID_LEAVES - 1);
+	const struct remap_map_mid *mid;
+	u64 word;
+
+	if (!(entry & REMAP_ENTRY_PACKED))
+		return remap_load(((const u64 *)(uintptr_t)entry)[i]);
+	mid = (const void *)(uintptr_t)(entry - REMAP_ENTRY_PACKED);
+	word = mid->has[i / 64] << (~i % 64);	/* its bit is now the highest */
+	if (!(word >> 63))
+		return 0;
+	return remap_load(mid->entry[mid->before[i / 64] + hweight64(word) - 1]);
+}
+
+/* Likewise, what the node of an entry in a mid has. */
+static inline u32 remap_map_leaf_get(u64 entry, u64 block)
+{
+	unsigned int i = block & (REMAP_LEAF_BLOCKS - 1);
+	const struct remap_map_leaf *leaf;
+	u64 word;
+
+	if (!(entry & REMAP_ENTRY_PACKED))
+		return READ_ONCE(((const u32 *)(uintptr_t)entry)[i]);
+	leaf = (const void *)(uintptr_t)(entry - REMAP_ENTRY_PACKED);
+	word = leaf->has[i / 64] << (~i % 64);
+	if (!(word >> 63))
+		return REMAP_VALUE_NONE;
+	return READ_ONCE(leaf->value[leaf->before[i / 64] + hweight64(word) - 1]);
+}
+
+/*
+ * The hot path's look-up is in two steps. The first tells most of those that have no
+ * value, with few instructions and few registers.
+ */
+
+/** remap_map_root() - the root entry of a block; mostly 0, which means that it has no value */
+static inline u64 remap_map_root(const struct remap_map *m, u64 block)
+{
+	return remap_load(m->root[block >> REMAP_ROOT_SHIFT]);
+}
+
+/** remap_map_may_have() - may the block, under this root entry, or one beside it have a value? */
+static inline bool remap_map_may_have(u64 entry, u64 block)
+{
+	unsigned int i = (block >> REMAP_LEAF_SHIFT) & (REMAP_MID_LEAVES - 1);
+	const struct remap_map_mid *mid;
+
+	if (entry & REMAP_ENTRY_ONE)
+		return (u32)entry >> 2 == (block & REMAP_ROOT_OFFSET);
+	if (!(entry & REMAP_ENTRY_PACKED))
+		return remap_load(((const u64 *)(uintptr_t)entry)[i]);
+	mid = (const void *)(uintptr_t)(entry - REMAP_ENTRY_PACKED);
+	return mid->has[i / 64] >> (i % 64) & 1;
+}
+
+/** remap_map_value() - the value of a block under this root entry, or REMAP_VALUE_NONE */
+static inline u32 remap_map_value(u64 entry, u64 block)
+{
+	if (!(entry & REMAP_ENTRY_ONE)) {
+		entry = remap_map_mid_get(entry, block);
+		if (!entry)
+			return REMAP_VALUE_NONE;
+		if (!(entry & REMAP_ENTRY_ONE))
+			return remap_map_leaf_get(entry, block);
+	}
+	if ((u32)entry >> 2 != (block & REMAP_ROOT_OFFSET))
+		return REMAP_VALUE_NONE;
+	return (u32)(entry >> 32);
+}
+
 /** remap_map_get() - the value of a block, or REMAP_VALUE_NONE */
 static inline u32 remap_map_get(const struct remap_map *m, u64 block)
 {
-	struct remap_map_mid __rcu **root = m->root;
-	const struct remap_map_mid *mid = remap_dereference(root[block >> REMAP_ROOT_SHIFT]);
-	const struct remap_map_leaf *leaf;
-	unsigned int i, rank;
-	u64 word;
+	u64 entry = remap_map_root(m, block);
 
-	if (!mid)
-		return REMAP_VALUE_NONE;
-	leaf = remap_dereference(mid->leaf[(block >> REMAP_LEAF_SHIFT) & (REMAP_MID_LEAVES - 1)]);
-	if (!leaf)
-		return REMAP_VALUE_NONE;
-	i = (unsigned int)(block % REMAP_LEAF_BLOCKS) / 64;
-	word = leaf->hot[i] << (63 - block % 64);	/* its bit is now the highest */
-	if (!(word >> 63))
-		return REMAP_VALUE_NONE;
-	rank = hweight64(word) - 1;
-	while (i)
-		rank += hweight64(leaf->hot[--i]);
-	return READ_ONCE(leaf->value[rank]);
+	return entry ? remap_map_value(entry, block) : REMAP_VALUE_NONE;
 }
 
 /**
- * remap_map_touches() - does any of these blocks have a value?
+ * remap_map_touches() - may any of these blocks have a value?
  *
- * The question of the hot path: answers false for sure, and with as few instructions as can be,
- * or true for "ask remap_map_next()".
+ * For what concerns more than one block, and nearly always none that has: answers false for sure,
+ * with few instructions, or true for "ask remap_map_next()".
  */
 static inline bool remap_map_touches(const struct remap_map *m, u64 first, u64 last)
 {
-	struct remap_map_mid __rcu **root;
-	const struct remap_map_mid *mid;
-	const struct remap_map_leaf *leaf;
+	u64 entry;
 
 	if (unlikely((first ^ last) >= REMAP_LEAF_BLOCKS))	/* in more than one leaf */
 		return true;
-	root = m->root;
-	mid = remap_dereference(root[first >> REMAP_ROOT_SHIFT]);
-	if (likely(!mid))
+	entry = remap_map_root(m, first);
+	if (likely(!entry))
 		return false;
-	leaf = remap_dereference(mid->leaf[(first >> REMAP_LEAF_SHIFT) & (REMAP_MID_LEAVES - 1)]);
-	if (likely(!leaf))
-		return false;
-	if (first == last)
-		return READ_ONCE(leaf->hot[(first & 255) >> 6]) >> (first & 63) & 1;
-	return true;
+	if (entry & REMAP_ENTRY_ONE)
+		return ((u32)entry >> 2) - (first & REMAP_ROOT_OFFSET) <= last - first;
+	return remap_map_may_have(entry, first);
 }
 
 #endif

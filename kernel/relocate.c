@@ -711,7 +711,7 @@ static void unmark(struct remap_target *rt, const struct remap_move *mv, bool fr
 	if (frozen)
 		set_value(rt, mv->block, mv->old | REMAP_VALUE_SPECIAL | REMAP_VALUE_FROZEN);
 	else if (mv->old == REMAP_NO_SLOT)
-		WARN_ON_ONCE(remap_map_clear(&rt->map, mv->block));
+		remap_map_clear(&rt->map, mv->block);
 	else
 		set_value(rt, mv->block, rest_value(mv->old, mv->old_lost));
 }
@@ -810,7 +810,7 @@ static void settle_unmoves(struct remap_target *rt)
 			mv->phase = REMAP_MOVE_DONE;
 	for (mv = rt->move; mv < end; mv++) {
 		if (mv->phase == REMAP_MOVE_DONE) {
-			WARN_ON_ONCE(remap_map_clear(&rt->map, mv->block));
+			remap_map_clear(&rt->map, mv->block);
 		} else if (mv->phase == REMAP_MOVE_WRITTEN) {
 			remap_meta_set(&rt->meta, mv->old, &mv->before);
 			fail(mv, BLK_STS_IOERR);
@@ -1357,8 +1357,8 @@ static void thaw(struct remap_target *rt)
 
 			if (slot != REMAP_NO_SLOT)
 				set_value(rt, block, rest_value(slot, lost_of(rt, slot)));
-			else if (!remap_map_prepare(&rt->map, 1))
-				WARN_ON_ONCE(remap_map_clear(&rt->map, block));
+			else
+				remap_map_clear(&rt->map, block);
 		}
 		if (++block == rt->map.blocks)
 			return;

@@ -20,8 +20,14 @@
 #include <linux/types.h>
 #include "compat.h"
 
-/* under rcu_read_lock() or rcu_read_lock_sched(); both are waited for by synchronize_rcu() */
-#define remap_dereference(p)	rcu_dereference_check(p, rcu_read_lock_sched_held())
+#ifndef CONFIG_64BIT
+#error "dm-remap needs a 64-bit kernel: its map stores 64 bits at once"
+#endif
+
+/* For readers under rcu_read_lock() or rcu_read_lock_sched(): synchronize_rcu() waits for both. */
+#define remap_load(x)		READ_ONCE(x)
+#define remap_assert_reader()	\
+	RCU_LOCKDEP_WARN(!rcu_read_lock_any_held(), "reads the map outside RCU")
 
 #else /* user space */
 
@@ -56,12 +62,15 @@ typedef int64_t s64;
 
 #define READ_ONCE(x)		__atomic_load_n(&(x), __ATOMIC_RELAXED)
 #define WRITE_ONCE(x, v)	__atomic_store_n(&(x), (v), __ATOMIC_RELAXED)
-#define remap_dereference(p)	__atomic_load_n(&(p), __ATOMIC_CONSUME)
-#define rcu_dereference_protected(p, c)	(p)
-#define rcu_assign_pointer(p, v)	__atomic_store_n(&(p), (v), __ATOMIC_RELEASE)
+#define remap_load(x)		__atomic_load_n(&(x), __ATOMIC_CONSUME)
+#define remap_assert_reader()	do { } while (0)
+#define smp_store_release(p, v)	__atomic_store_n(p, v, __ATOMIC_RELEASE)
 
 #define hweight64(x)		((unsigned int)__builtin_popcountll(x))
 #define __ffs64(x)		((unsigned int)__builtin_ctzll(x))
+#ifndef ARRAY_SIZE
+#define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
+#endif
 #define is_power_of_2(x)	((x) && !((x) & ((x) - 1)))
 #define min(a, b)		((a) < (b) ? (a) : (b))
 
@@ -72,6 +81,7 @@ static inline u64 div_u64(u64 a, u32 b)
 
 #define GFP_KERNEL		0
 #define GFP_NOIO		0
+#define GFP_NOWAIT		0
 #define __GFP_NOWARN		0
 
 static inline void *kmalloc(size_t size, unsigned int gfp)

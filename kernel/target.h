@@ -21,7 +21,7 @@
  * region costs one round of commits and not one for each few blocks of it. Of larger blocks it is
  * fewer, for each has two buffers set aside.
  */
-#define REMAP_BATCH		(REMAP_MAP_RESERVE / 2)
+#define REMAP_BATCH		REMAP_MAP_RESERVE
 #define REMAP_BATCH_BYTES	(1U << 20)
 #define REMAP_LIST_LINES	32	/* of the answer to a message, taken at once */
 #define REMAP_SLOT_TRIES	8	/* bad slots in a row before the spare itself is blamed */

@@ -97,11 +97,12 @@ static int teardown(void **state)
 	return mem.live ? -1 : 0;
 }
 
-static struct remap_map_leaf *leaf_of(const struct remap_map *m, u64 block)
+/* What there is for a block and its neighbours: nothing, one block, a packed or a plain leaf. */
+static u64 leaf_of(const struct remap_map *m, u64 block)
 {
-	struct remap_map_mid *mid = m->root[block >> REMAP_ROOT_SHIFT];
+	u64 entry = m->root[block >> REMAP_ROOT_SHIFT];
 
-	return mid ? mid->leaf[leaf_index(block)] : NULL;
+	return node_of(entry) ? remap_map_mid_get(entry, block) : entry;
 }
 
 /* ---- the map beside a plain array ---- */
@@ -133,7 +134,7 @@ static void model_destroy(struct model *o)
 static void model_put(struct model *o, u64 block, u32 value)
 {
 	if (value == REMAP_VALUE_NONE)
-		assert_int_equal(remap_map_clear(&o->map, block), 0);
+		remap_map_clear(&o->map, block);
 	else
 		assert_int_equal(remap_map_set(&o->map, block, value), 0);
 	o->values += value != REMAP_VALUE_NONE;
@@ -146,8 +147,11 @@ static void model_put(struct model *o, u64 block, u32 value)
 static void check_block(const struct model *o, u64 block)
 {
 	assert_int_equal(remap_map_get(&o->map, block), o->value[block]);
-	assert_int_equal(remap_map_touches(&o->map, block, block),
-			 o->value[block] != REMAP_VALUE_NONE);
+	if (o->value[block] != REMAP_VALUE_NONE)
+		assert_true(remap_map_touches(&o->map, block, block));
+	/* if there was memory to tidy up */
+	if (!leaf_of(&o->map, block) && mem.allow)
+		assert_false(remap_map_touches(&o->map, block, block));
 }
 
 /* Return: where the first value of the range is, or REMAP_MAP_END; map and array agree */
@@ -264,7 +268,7 @@ static void blocks_beyond_32_bits_are_told_apart(void **state)
 	assert_int_equal(remap_map_next(&m, 0, blocks - 1, &value), 1ULL << 32 | 1);
 	for (unsigned int bit = 32; bit <= 35; bit++) {
 		assert_int_equal(remap_map_get(&m, 1ULL << bit | 1), bit);
-		assert_int_equal(remap_map_clear(&m, 1ULL << bit | 1), 0);
+		remap_map_clear(&m, 1ULL << bit | 1);
 	}
 	assert_int_equal(remap_map_next(&m, 0, blocks - 1, &value), REMAP_MAP_END);
 	remap_map_destroy(&m);
@@ -283,10 +287,11 @@ static void a_new_value_in_place_takes_no_memory(void **state)
 	mem.allow = 0;
 	mem.calls = 0;
 	for (u64 block = ROOT - 200; block < ROOT + 200; block += 3) {
-		const struct remap_map_leaf *leaf = leaf_of(&o.map, block);
+		const void *leaf = node_of(leaf_of(&o.map, block));
 
 		model_put(&o, block, REMAP_VALUE_SPECIAL | (u32)block);
-		assert_ptr_equal(leaf_of(&o.map, block), leaf);
+		assert_non_null(leaf);
+		assert_ptr_equal(node_of(leaf_of(&o.map, block)), leaf);
 	}
 	assert_int_equal(mem.calls, 0);
 	check_all(&o);
@@ -294,12 +299,12 @@ static void a_new_value_in_place_takes_no_memory(void **state)
 }
 
 /*
- * The worst case: each set opens a root entry (leaf and mid), each clear leaves others in its
- * leaf (a new leaf). It uses up the reserve to the last node.
+ * The worst case: each set makes a leaf of one block, and a mid of that and another one. It uses up
+ * the reserve to the last node. To clear takes none.
  */
 static void prepared_changes_need_no_memory(void **state)
 {
-	static const unsigned int counts[] = { 1, 2, 7, REMAP_MAP_RESERVE / 2 };
+	static const unsigned int counts[] = { 1, 2, 7, REMAP_MAP_RESERVE };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
@@ -307,28 +312,25 @@ static void prepared_changes_need_no_memory(void **state)
 		struct remap_map m;
 
 		mem.allow = -1;
-		assert_int_equal(remap_map_init(&m, (n + 1) * ROOT), 0);
-		for (u64 k = 0; k < n; k++) {
-			assert_int_equal(remap_map_set(&m, k * 256 + 3, 1), 0);
-			assert_int_equal(remap_map_set(&m, k * 256 + 200, 2), 0);
-		}
+		assert_int_equal(remap_map_init(&m, n * ROOT), 0);
 		for (unsigned int round = 0; round < 2; round++) {
+			for (u64 k = 0; k < n; k++)
+				assert_int_equal(remap_map_set(&m, k * ROOT + 3, 1), 0);
 			mem.allow = -1;
 			assert_int_equal(remap_map_prepare(&m, n), 0);
 			mem.allow = 0;
 			for (u64 k = 0; k < n; k++)
-				assert_int_equal(remap_map_set(&m, (k + 1) * ROOT, 3), 0);
+				assert_int_equal(remap_map_set(&m, k * ROOT + 200, 2), 0);
+			assert_int_equal(m.spare_leaves, 0);
+			assert_int_equal(m.spare_mids, 0);
+			assert_int_equal(remap_map_set(&m, 201, 3), -ENOMEM);
+			assert_int_equal(m.values, 2 * n);
 			for (u64 k = 0; k < n; k++) {
-				if (round)
-					assert_int_equal(remap_map_clear(&m, k * 256 + 200), 0);
-				else
-					assert_int_equal(remap_map_clear(&m, k * 256 + 3), 0);
+				remap_map_clear(&m, k * ROOT + 3);
+				remap_map_clear(&m, k * ROOT + 200);
 			}
-			assert_int_equal(m.values, 2 * n - round * n);
-			for (u64 k = 0; k < n; k++)	/* alone in their leaves: free */
-				assert_int_equal(remap_map_clear(&m, (k + 1) * ROOT), 0);
+			assert_int_equal(m.values, 0);
 		}
-		assert_int_equal(m.values, 0);
 		assert_int_equal(m.bytes, 0);
 		remap_map_destroy(&m);
 	}
@@ -345,7 +347,7 @@ static void a_prepare_that_fails_can_be_tried_again(void **state)
 		mem.allow = k;
 		assert_int_equal(remap_map_prepare(&m, n), -ENOMEM);
 	}
-	mem.allow = 2 * n + n - 3;	/* what the attempts above got was kept */
+	mem.allow = 2 * n - 3;	/* what the attempts above got was kept */
 	assert_int_equal(remap_map_prepare(&m, n), 0);
 	assert_int_equal(mem.allow, 0);
 	mem.calls = 0;
@@ -356,96 +358,189 @@ static void a_prepare_that_fails_can_be_tried_again(void **state)
 	remap_map_destroy(&m);
 }
 
-/* a set or clear that is refused memory at its first, second ... allocation */
+/* a set that is refused memory at its first, second ... allocation */
 static void a_change_that_fails_changes_nothing(void **state)
 {
-	static const u64 sets[] = { 0, 2, 11, 255, 256, ROOT - 1, ROOT, 2 * ROOT + 4 };
-	static const u64 clears[] = { 1, 10, 20 };
-	unsigned int failed = 0;
+	/* with 1, 10 and 20 in the first leaf, and 3 in the third root entry */
+	static const u64 sets[] = { 0, 2, 11, 255, 256, 257, ROOT - 1, ROOT, 2 * ROOT + 4 };
+	static const unsigned int allocations[] = { 1, 1, 1, 1, 1, 1, 1, 0, 2 };
 	struct model o;
 
 	(void)state;
 	model_init(&o, 2 * ROOT + 5);
-	for (size_t i = 0; i < ARRAY_SIZE(clears); i++)
-		model_put(&o, clears[i], (u32)i);
-	for (size_t i = 0; i < ARRAY_SIZE(sets) + ARRAY_SIZE(clears); i++) {
+	model_put(&o, 1, 0);
+	model_put(&o, 10, 1);
+	model_put(&o, 20, 2);
+	model_put(&o, 2 * ROOT + 3, 3);
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
 		size_t bytes = o.map.bytes, live = mem.live;
+		unsigned int failed = 0;
 
-		for (mem.allow = 0; mem.allow < 2; ) {
-			long allow = mem.allow;
-			int r = i < ARRAY_SIZE(sets) ? remap_map_set(&o.map, sets[i], 9) :
-				remap_map_clear(&o.map, clears[i - ARRAY_SIZE(sets)]);
-
-			if (!r)
+		for (; failed < 3; failed++) {
+			mem.allow = failed;
+			if (!remap_map_set(&o.map, sets[i], 9))
 				break;
-			assert_int_equal(r, -ENOMEM);
-			failed++;
 			assert_int_equal(o.map.bytes, bytes);
 			assert_int_equal(o.map.values, o.values);
 			assert_int_equal(mem.live, live);
 			for (u64 block = 0; block < 600; block++)
 				check_block(&o, block);
 			check_all(&o);
-			mem.allow = allow + 1;
 		}
-		mem.allow = -1;		/* now in earnest, and the array with it */
-		if (i < ARRAY_SIZE(sets))
-			model_put(&o, sets[i], 9);
-		else
-			model_put(&o, clears[i - ARRAY_SIZE(sets)], REMAP_VALUE_NONE);
+		assert_int_equal(failed, allocations[i]);
+		mem.allow = -1;
+		o.value[sets[i]] = 9;		/* in the array, too */
+		o.values++;
+		check_all(&o);
 	}
-	/* one try more where a mid was wanted too: two of the sets */
-	assert_int_equal(failed, ARRAY_SIZE(sets) + 2 + ARRAY_SIZE(clears));
 	model_destroy(&o);
 }
 
-static void a_leaf_that_a_reader_holds_never_changes(void **state)
+/* Without any memory all can be cleared, in any order, and nothing is lost of the rest. */
+static void to_clear_takes_no_memory(void **state)
 {
-	static const u64 blocks[] = { 0, 15, 20, 25, 30, 255, 10, 40 };
-	struct remap_map m;
+	const u64 blocks = 2 * ROOT;
+	u64 seed = 4;
+	struct model o;
 
 	(void)state;
-	assert_int_equal(remap_map_init(&m, 300), 0);
-	assert_int_equal(remap_map_set(&m, 20, 1), 0);
-	assert_int_equal(remap_map_set(&m, 30, 2), 0);
-	assert_int_equal(remap_map_set(&m, 10, 3), 0);
-	mem.grace = true;
-	for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
-		const struct remap_map_leaf *held = leaf_of(&m, blocks[i]);
-		size_t size = leaf_size(leaf_values(held));
-		char before[1100];
+	for (unsigned int density = 1; density <= 4096; density *= 4) {
+		model_init(&o, blocks);
+		for (u64 i = 0; i < 1000; i++)
+			model_put(&o, rnd(&seed) % 1000 * density % blocks, (u32)i);
+		mem.allow = 0;
+		while (o.values) {
+			u64 block = remap_map_next(&o.map, rnd(&seed) % blocks, blocks - 1,
+						   &(u32){ 0 });
 
-		memcpy(before, held, size);
-		if (remap_map_get(&m, blocks[i]) == REMAP_VALUE_NONE)
-			assert_int_equal(remap_map_set(&m, blocks[i], 9), 0);
-		else
-			assert_int_equal(remap_map_clear(&m, blocks[i]), 0);
-		assert_ptr_not_equal(leaf_of(&m, blocks[i]), held);
-		assert_memory_equal(held, before, size);
+			if (block == REMAP_MAP_END)
+				continue;
+			remap_map_clear(&o.map, block);
+			o.values--;
+			o.value[block] = REMAP_VALUE_NONE;
+			check_block(&o, block);
+			if (o.values % 100 == 0)
+				check_all(&o);
+		}
+		assert_int_equal(o.map.bytes, 0);
+		assert_int_equal(mem.live, o.base);
+		mem.allow = -1;
+		model_destroy(&o);
 	}
-	mem.grace = false;
-	remap_map_destroy(&m);
 }
 
-static void a_remap_costs_at_most_100_bytes_alone_and_24_in_a_run(void **state)
+/* Has a node changed in more than the one word that has to? */
+static unsigned int words_changed(const u32 *now, const u32 *then, size_t size)
 {
-	const size_t entry = 16;	/* its record on disk, of which the kernel holds a copy */
-	struct remap_map m;
-	size_t mids;
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < size / sizeof(*now); i++)
+		n += now[i] != then[i];
+	return n;
+}
+
+/*
+ * Who has found a node goes on with it while the map changes: there it finds what was, or, of the
+ * block that changes, what is. The bitmap, by which all others are found, does not change.
+ */
+static void what_a_reader_holds_stays_right(void **state)
+{
+	static const u64 changes[] = { 0, 15, 20, 25, 30, 255, 10, 40, 0, 15 };
 
 	(void)state;
-	assert_int_equal(remap_map_init(&m, 2 * ROOT), 0);
-	for (u64 block = 0; block < 2 * ROOT; block += 256)
-		assert_int_equal(remap_map_set(&m, block + block / 256 % 256, 1), 0);
-	mids = 2 * sizeof(struct remap_map_mid);
-	assert_true(m.bytes > mids);
-	assert_true((m.bytes - mids) / m.values + entry <= 100);
-	for (u64 block = 0; block < ROOT / 4; block++)
+	for (unsigned int crowd = 0; crowd < 2; crowd++) {
+		struct remap_map m;
+
+		assert_int_equal(remap_map_init(&m, 2 * ROOT), 0);
+		for (u64 block = 50; block < (crowd ? 230 : 60); block++)
+			assert_int_equal(remap_map_set(&m, block, 5), 0);
+		for (u64 leaf = 1; leaf < (crowd ? 300 : 20); leaf++)
+			assert_int_equal(remap_map_set(&m, leaf << 8, 6), 0);
+		mem.grace = true;
+		for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+			u64 leaf = leaf_of(&m, changes[i]), mid = m.root[0];
+			size_t leaf_bytes = leaf_size(leaf), mid_bytes = mid_size(mid);
+			u32 leaf_then[256], mid_then[1024];
+			bool is_set = remap_map_get(&m, changes[i]) != REMAP_VALUE_NONE;
+
+			assert_int_equal(is_packed(leaf), !crowd);
+			assert_int_equal(is_packed(mid), !crowd);
+			memcpy(leaf_then, node_of(leaf), leaf_bytes);
+			memcpy(mid_then, node_of(mid), mid_bytes);
+			if (is_set)
+				remap_map_clear(&m, changes[i]);
+			else
+				assert_int_equal(remap_map_set(&m, changes[i], 9), 0);
+			assert_int_equal(words_changed(node_of(leaf), leaf_then, leaf_bytes),
+					 is_set || crowd);
+			assert_in_range(words_changed(node_of(mid), mid_then, mid_bytes), 0, 2);
+			for (u64 block = 50; block < 60; block++)
+				assert_int_equal(remap_map_leaf_get(leaf, block), 5);
+			for (u64 k = 1; k < 20; k++)
+				assert_int_equal(remap_map_mid_get(mid, k << 8),
+						 one_entry(k << 8, 6));
+			while (mem.n_kept)
+				free(mem.kept[--mem.n_kept]);
+		}
+		mem.grace = false;
+		remap_map_destroy(&m);
+	}
+}
+
+/* What the kernel's allocator makes of a size. */
+static size_t kmalloc_size(size_t size)
+{
+	size_t class = 64;
+
+	if (size > 64 && size <= 96)
+		return 96;
+	if (size > 128 && size <= 192)
+		return 192;
+	while (class < size)
+		class *= 2;
+	return class;
+}
+
+/* All memory of a map's nodes, as the kernel gives it out. */
+static size_t kernel_bytes(const struct remap_map *m)
+{
+	size_t bytes = 0;
+
+	for (u64 r = 0; r <= m->blocks >> REMAP_ROOT_SHIFT; r++) {
+		if (!node_of(m->root[r]))
+			continue;
+		bytes += kmalloc_size(mid_size(m->root[r]));
+		for (unsigned int i = 0; i < REMAP_MID_LEAVES; i++)
+			if (node_of(mid_at(m->root[r], i)))
+				bytes += kmalloc_size(leaf_size(mid_at(m->root[r], i)));
+	}
+	return bytes;
+}
+
+/* With 4,096 bytes for each 254 of the table on disk, of which the kernel holds a copy. */
+static void a_remap_costs_at_most_100_bytes_alone_and_24_in_a_run(void **state)
+{
+	const u64 blocks = 8 * ROOT;
+	struct remap_map m;
+	u64 seed = 5;
+
+	(void)state;
+	for (u64 stride = 128; stride <= 2 * ROOT; stride *= 2) {
+		assert_int_equal(remap_map_init(&m, blocks), 0);
+		for (u64 block = 0; block < blocks; block += stride)
+			assert_int_equal(remap_map_set(&m, block + rnd(&seed) % stride, 1), 0);
+		assert_true(kernel_bytes(&m) + 4096 * m.values / 254 <= 100 * m.values);
+		remap_map_destroy(&m);
+	}
+	assert_int_equal(remap_map_init(&m, blocks), 0);
+	for (u64 block = 77; block < ROOT / 4; block++)
 		assert_int_equal(remap_map_set(&m, block, 1), 0);
-	for (u64 block = ROOT / 4; block < 2 * ROOT; block++)
-		assert_int_equal(remap_map_clear(&m, block), 0);
-	assert_int_equal(m.values, ROOT / 4);
-	assert_true(m.bytes + entry * m.values <= 24 * m.values);	/* with the mid */
+	assert_true(kernel_bytes(&m) + 4096 * m.values / 254 <= 24 * m.values);
+	/* a run that becomes one of single blocks */
+	for (u64 block = 77; block < ROOT / 4; block++)
+		if (block % 300)
+			remap_map_clear(&m, block);
+	assert_true(kernel_bytes(&m) + 4096 * m.values / 254 <= 100 * m.values);
 	remap_map_destroy(&m);
 }
 
@@ -465,8 +560,8 @@ static void a_map_that_was_emptied_holds_no_memory(void **state)
 	assert_int_equal(o.map.bytes, 0);
 	assert_int_equal(mem.live, o.base);
 	for (u64 r = 0; r < 3; r++)
-		assert_null(o.map.root[r]);
-	assert_int_equal(remap_map_clear(&o.map, 0), 0);	/* clearing nothing is no error */
+		assert_int_equal(o.map.root[r], 0);
+	remap_map_clear(&o.map, 0);	/* clearing nothing is no error */
 	model_destroy(&o);
 }
 
@@ -475,9 +570,9 @@ static void destroy_is_safe_after_a_failed_init(void **state)
 	struct remap_map m;
 
 	(void)state;
-	for (long k = 0; k < 4; k++) {
-		mem.allow = k / 2;
-		mem.once = k % 2;
+	for (long k = 0; k < 2; k++) {
+		mem.allow = 0;
+		mem.once = k;
 		memset(&m, 0xee, sizeof(m));
 		assert_int_equal(remap_map_init(&m, 5 * ROOT), -ENOMEM);
 		assert_int_equal(mem.live, 0);
@@ -498,7 +593,8 @@ int main(void)
 		T(prepared_changes_need_no_memory),
 		T(a_prepare_that_fails_can_be_tried_again),
 		T(a_change_that_fails_changes_nothing),
-		T(a_leaf_that_a_reader_holds_never_changes),
+		T(to_clear_takes_no_memory),
+		T(what_a_reader_holds_stays_right),
 		T(a_remap_costs_at_most_100_bytes_alone_and_24_in_a_run),
 		T(a_map_that_was_emptied_holds_no_memory),
 		T(destroy_is_safe_after_a_failed_init),

@@ -61,10 +61,12 @@ traffic() { # DEVICE
 	done
 }
 
-# The table of a spare with so many blocks moved, as text: every STRIDE-th block of a huge disk.
+# Make the spare one with so many blocks moved, by a table as text: every STRIDE-th block of a huge
+# disk.
 million() { # STRIDE ENTRIES
 	local says zones zone tables=$((($2 + 253) / 254))
 
+	remapctl format --data /dev/mapper/huge --spare "$SPARE_LOOP" --force
 	remapctl dump --spare "$SPARE_LOOP" --json >/tmp/large/dump
 	zones=$(jq -r '[.zones[].sector] | join(" ")' /tmp/large/dump)
 	zone=$(jq .zone_sectors /tmp/large/dump)
@@ -130,6 +132,6 @@ start_million() { # STRIDE ENTRIES BYTES-PER-REMAP
 	dmsetup create huge --table "0 $SECTORS zero"
 	new_file /tmp/large/spare 6G
 	SPARE_LOOP=$(make_loop /tmp/large/spare)
-	remapctl format --data /dev/mapper/huge --spare "$SPARE_LOOP"
 	start_million 256 1000000 100
+	start_million 1 1000000 24
 }
