@@ -76,6 +76,8 @@ static u32 band_try(struct remap_band *b, u64 from, u64 sectors, u32 block_secto
 		slots += gap >> __ffs64(block_sectors);
 		if (slots > room)
 			slots = room;
+		b->gap_base[i] = b->zone_start[i] + zone -
+				 (i ? b->gap_slots[i - 1] : before) * block_sectors;
 		b->gap_slots[i] = (u32)(before + slots);
 	}
 	b->zone_sectors = zone;

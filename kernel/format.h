@@ -20,6 +20,7 @@ struct remap_band {
 	u32 first_table;		/* number of its first table block */
 	u32 tables;			/* table blocks that describe its slots */
 	u32 gap_slots[REMAP_ZONES - 1];	/* number of the first slot *behind* gap i */
+	u64 gap_base[REMAP_ZONES - 1];	/* where slot 0 would be if it were in gap i; may wrap */
 };
 
 struct remap_layout {
@@ -123,8 +124,11 @@ static inline const struct remap_band *remap_band_of(const struct remap_layout *
 	return b;
 }
 
-/** remap_slot_sector() - first sector of a slot on the spare; the slot must exist */
-static inline u64 remap_slot_sector(const struct remap_layout *l, u32 slot)
+/*
+ * What is to be added to a slot's number, in sectors, for its first sector on the spare; may wrap.
+ * The slot must exist.
+ */
+static inline u64 remap_slot_base(const struct remap_layout *l, u32 slot)
 {
 	const struct remap_band *b = l->band;
 	unsigned int gap = 0;
@@ -134,9 +138,13 @@ static inline u64 remap_slot_sector(const struct remap_layout *l, u32 slot)
 		b++;
 	while (slot >= b->gap_slots[gap])
 		gap++;
-	return b->zone_start[gap] + b->zone_sectors +
-	       (u64)(slot - (gap ? b->gap_slots[gap - 1] : b->first_table * REMAP_ENTRIES)) *
-	       l->block_sectors;
+	return b->gap_base[gap];
+}
+
+/** remap_slot_sector() - first sector of a slot on the spare; the slot must exist */
+static inline u64 remap_slot_sector(const struct remap_layout *l, u32 slot)
+{
+	return remap_slot_base(l, slot) + (u64)slot * l->block_sectors;
 }
 
 /**

@@ -151,6 +151,17 @@ static size_t mid_size(u64 entry)
 	return sizeof(*mid) + bit_count(mid->has, ARRAY_SIZE(mid->has)) * sizeof(u64);
 }
 
+/* What a mid has for a block, or for its leaf. */
+static u64 mid_get(u64 entry, u64 block)
+{
+	return remap_map_may_have(entry, block) ? remap_map_mid_at(entry, block) : 0;
+}
+
+static u64 mid_at(u64 entry, unsigned int i)
+{
+	return mid_get(entry, (u64)i << REMAP_LEAF_SHIFT);
+}
+
 /* The first place from @bit on that a leaf may have a value for, or REMAP_LEAF_BLOCKS. */
 static unsigned int leaf_seek(u64 entry, unsigned int bit)
 {
@@ -166,10 +177,6 @@ static unsigned int mid_seek(u64 entry, unsigned int i)
 	return is_packed(entry) ? bit_next(mid->has, i, REMAP_MID_LEAVES - 1) : i;
 }
 
-static u64 mid_at(u64 entry, unsigned int i)
-{
-	return remap_map_mid_get(entry, (u64)i << REMAP_LEAF_SHIFT);
-}
 
 /* The places of a leaf or mid in use, as the bitmap of a packed one. Return: how many. */
 static unsigned int leaf_scan(u64 entry, u64 *has)
@@ -551,7 +558,7 @@ u64 remap_map_next(const struct remap_map *m, u64 first, u64 last, u32 *value)
 			continue;
 		if (!is_one(entry)) {
 			end = min(last, block | (REMAP_LEAF_BLOCKS - 1));
-			entry = remap_map_mid_get(entry, block);
+			entry = mid_get(entry, block);
 		}
 		if (is_one(entry)) {
 			found = (block & ~REMAP_ROOT_OFFSET) + one_offset(entry);

@@ -103,41 +103,38 @@ void remap_map_clear(struct remap_map *m, u64 block);
  */
 u64 remap_map_next(const struct remap_map *m, u64 first, u64 last, u32 *value);
 
-/* What the node of a root entry has for a block. @entry is a node. */
-static inline u64 remap_map_mid_get(u64 entry, u64 block)
+/* What the node of a root entry has for a block of which remap_map_may_have() is true. */
+static inline u64 remap_map_mid_at(u64 entry, u64 block)
 {
 	unsigned int i = (block >> REMAP_LEAF_SHIFT) & (REMAP_MID_LEAVES - 1);
 	const struct remap_map_mid *mid;
-	u64 word;
 
 	if (!(entry & REMAP_ENTRY_PACKED))
 		return remap_load(((const u64 *)(uintptr_t)entry)[i]);
 	mid = (const void *)(uintptr_t)(entry - REMAP_ENTRY_PACKED);
-	word = mid->has[i / 64] << (~i % 64);	/* its bit is now the highest */
-	if (!(word >> 63))
-		return 0;
-	return remap_load(mid->entry[mid->before[i / 64] + hweight64(word) - 1]);
+	/* of the word, the bits up to that of i, of which there is one at least */
+	return remap_load(mid->entry[mid->before[i / 64] +
+				     hweight64(mid->has[i / 64] << (~i % 64)) - 1]);
 }
 
-/* Likewise, what the node of an entry in a mid has. */
+/* Likewise, what the node of an entry in a mid has for any block. */
 static inline u32 remap_map_leaf_get(u64 entry, u64 block)
 {
 	unsigned int i = block & (REMAP_LEAF_BLOCKS - 1);
 	const struct remap_map_leaf *leaf;
-	u64 word;
 
 	if (!(entry & REMAP_ENTRY_PACKED))
 		return READ_ONCE(((const u32 *)(uintptr_t)entry)[i]);
 	leaf = (const void *)(uintptr_t)(entry - REMAP_ENTRY_PACKED);
-	word = leaf->has[i / 64] << (~i % 64);
-	if (!(word >> 63))
+	if (!(leaf->has[i / 64] >> (i % 64) & 1))
 		return REMAP_VALUE_NONE;
-	return READ_ONCE(leaf->value[leaf->before[i / 64] + hweight64(word) - 1]);
+	return READ_ONCE(leaf->value[leaf->before[i / 64] +
+				     hweight64(leaf->has[i / 64] << (~i % 64)) - 1]);
 }
 
 /*
- * The hot path's look-up is in two steps. The first tells most of those that have no
- * value, with few instructions and few registers.
+ * The hot path's look-up is in two steps. The first tells most of those that have no value, with
+ * few instructions and few registers.
  */
 
 /** remap_map_root() - the root entry of a block; mostly 0, which means that it has no value */
@@ -160,19 +157,18 @@ static inline bool remap_map_may_have(u64 entry, u64 block)
 	return mid->has[i / 64] >> (i % 64) & 1;
 }
 
-/** remap_map_value() - the value of a block under this root entry, or REMAP_VALUE_NONE */
+/** remap_map_value() - the value of a block if that is true, or REMAP_VALUE_NONE */
 static inline u32 remap_map_value(u64 entry, u64 block)
 {
-	if (!(entry & REMAP_ENTRY_ONE)) {
-		entry = remap_map_mid_get(entry, block);
-		if (!entry)
-			return REMAP_VALUE_NONE;
-		if (!(entry & REMAP_ENTRY_ONE))
-			return remap_map_leaf_get(entry, block);
-	}
-	if ((u32)entry >> 2 != (block & REMAP_ROOT_OFFSET))
+	if (entry & REMAP_ENTRY_ONE)
+		return (u32)(entry >> 32);
+	entry = remap_map_mid_at(entry, block);
+	if (!entry)
 		return REMAP_VALUE_NONE;
-	return (u32)(entry >> 32);
+	if (!(entry & REMAP_ENTRY_ONE))
+		return remap_map_leaf_get(entry, block);
+	return (u32)entry >> 2 == (block & REMAP_ROOT_OFFSET) ? (u32)(entry >> 32) :
+								REMAP_VALUE_NONE;
 }
 
 /** remap_map_get() - the value of a block, or REMAP_VALUE_NONE */
@@ -180,7 +176,8 @@ static inline u32 remap_map_get(const struct remap_map *m, u64 block)
 {
 	u64 entry = remap_map_root(m, block);
 
-	return entry ? remap_map_value(entry, block) : REMAP_VALUE_NONE;
+	return entry && remap_map_may_have(entry, block) ? remap_map_value(entry, block) :
+							   REMAP_VALUE_NONE;
 }
 
 /**

@@ -54,7 +54,8 @@ static int map_flush(struct remap_target *rt, struct remap_bio *rb, struct bio *
 		bio_endio(bio);
 		return DM_MAPIO_SUBMITTED;
 	}
-	rb->on_spare = REMAP_WRITES_SPARE;
+	rb->way |= REMAP_WRITES_SPARE;
+	rb->rt = rt;
 	bio_set_dev(bio, rt->spare);
 	return DM_MAPIO_REMAPPED;
 }
@@ -68,7 +69,7 @@ static void flush_done(struct remap_target *rt, struct remap_bio *rb)
 		;
 }
 
-/* What becomes of a bio in which look_closer() has met a block that has a value. */
+/* What becomes of a bio in which a block has a value. */
 enum fate {
 	FATE_DATA,		/* it goes where it always went */
 	FATE_SLOT,		/* to the block's slot */
@@ -80,28 +81,17 @@ enum fate {
 };
 
 /*
- * Some block of the bio may be remapped or marked: cut the bio there, tell what becomes of its
- * first part. In an RCU section, so nothing is done about it here.
+ * @block, which has a @value, is the first such one of the bio: cut the bio there, tell what
+ * becomes of its first part. In an RCU section, so nothing is done about it here.
  */
 static enum fate look_closer(struct remap_target *rt, struct remap_bio *rb, struct bio *bio,
-			     sector_t sector, u64 first, u64 last, u32 *value)
+			     sector_t sector, u64 block, u32 value)
 {
-	unsigned int sectors = bio_sectors(bio);
-	u64 block, end;
+	u64 first = sector >> rt->block_shift, end;
 
-	if (first == last) {
-		block = first;
-		*value = remap_map_get(&rt->map, block);
-		if (*value == REMAP_VALUE_NONE)
-			return FATE_DATA;
-	} else {
-		block = remap_map_next(&rt->map, first, last, value);
-		if (block == REMAP_MAP_END)
-			return FATE_DATA;
-	}
 	/* either up to that block, or, if it is the first, that block alone */
 	end = (block == first ? block + 1 : block) << rt->block_shift;
-	if (end - sector < sectors) {
+	if (end - sector < bio_sectors(bio)) {
 		/*
 		 * What cannot wait goes in one piece or not at all: of many pieces one might be
 		 * refused (there are only so many tags) when others are on their way.
@@ -116,7 +106,7 @@ static enum fate look_closer(struct remap_target *rt, struct remap_bio *rb, stru
 	/* to discard is to advise: a block that is not in its place keeps what it has */
 	if (bio_op(bio) == REQ_OP_DISCARD)
 		return FATE_DONE;
-	if (*value & REMAP_VALUE_SPECIAL)
+	if (value & REMAP_VALUE_SPECIAL)
 		return FATE_WAIT;
 	if (unlikely(rt->meta.readonly && op_is_write(bio_op(bio))))
 		return FATE_KILL;
@@ -128,7 +118,7 @@ static enum fate look_closer(struct remap_target *rt, struct remap_bio *rb, stru
 	 * only after the look-up is in order, as both are in one RCU section: whoever saw no mark
 	 * has counted itself before the epoch turns.
 	 */
-	if (rb->counted == REMAP_NOT_COUNTED)
+	if (rb->way == REMAP_NOT_COUNTED)
 		remap_count(rt, rb, first, first);
 	return FATE_SLOT;
 }
@@ -142,17 +132,13 @@ static int map_to_data(struct remap_target *rt, struct remap_bio *rb, struct bio
 	return DM_MAPIO_REMAPPED;
 }
 
-/* The rest of map() where look_closer() is needed; leaves its RCU section. */
+/* The rest of map() where a block has a value; leaves its RCU section. */
 static noinline int map_closer(struct remap_target *rt, struct remap_bio *rb, struct bio *bio,
-			       sector_t sector, u64 first, u64 last)
+			       sector_t sector, u64 block, u32 value)
 	__releases(RCU_SCHED)
 {
-	enum fate fate;
-	u32 value;
+	enum fate fate = look_closer(rt, rb, bio, sector, block, value);
 
-	if (op_is_write(bio_op(bio)) && rb->counted == REMAP_NOT_COUNTED)
-		remap_count(rt, rb, first, last);
-	fate = look_closer(rt, rb, bio, sector, first, last, &value);
 	rcu_read_unlock_sched();
 
 	/* from here on, with PREEMPT_RT, locks may sleep */
@@ -177,6 +163,57 @@ static noinline int map_closer(struct remap_target *rt, struct remap_bio *rb, st
 	return DM_MAPIO_SUBMITTED;
 }
 
+/* The rest of map() for what is in one block that has a value; leaves its RCU section. */
+static noinline notrace int map_to_slot(struct remap_target *rt, struct remap_bio *rb,
+					struct bio *bio, sector_t sector, u64 block, u32 value)
+	__releases(RCU_SCHED)
+{
+	bool plain = bio_op(bio) == REQ_OP_READ || bio_op(bio) == REQ_OP_WRITE;
+
+	if (unlikely(!plain || value & REMAP_VALUE_SPECIAL || rt->meta.readonly))
+		return map_closer(rt, rb, bio, sector, block, value);
+	/* as there, in short */
+	if (rb->way == REMAP_NOT_COUNTED)
+		remap_count(rt, rb, block, block);
+	rcu_read_unlock_sched();
+	bio->bi_iter.bi_sector = rt->data_start + sector;
+	rb->iter = bio->bi_iter;
+	remap_to_slot(rt, rb, bio, value);
+	return DM_MAPIO_REMAPPED;
+}
+
+/* Likewise where the block may have a value. */
+static noinline notrace int map_block(struct remap_target *rt, struct remap_bio *rb,
+				      struct bio *bio, sector_t sector, u64 block, u64 entry)
+	__releases(RCU_SCHED)
+{
+	u32 value = remap_map_value(entry, block);
+
+	if (value != REMAP_VALUE_NONE)
+		return map_to_slot(rt, rb, bio, sector, block, value);
+	rcu_read_unlock_sched();
+	return map_to_data(rt, rb, bio, sector);
+}
+
+/* The rest of map() for what is in more than one block; leaves its RCU section. */
+static noinline int map_blocks(struct remap_target *rt, struct remap_bio *rb, struct bio *bio,
+			       sector_t sector, u64 first, u64 last)
+	__releases(RCU_SCHED)
+{
+	u64 block;
+	u32 value;
+
+	if (op_is_write(bio_op(bio)))
+		remap_count(rt, rb, first, last);
+	if (unlikely(remap_map_touches(&rt->map, first, last))) {
+		block = remap_map_next(&rt->map, first, last, &value);
+		if (block != REMAP_MAP_END)
+			return map_closer(rt, rb, bio, sector, block, value);
+	}
+	rcu_read_unlock_sched();
+	return map_to_data(rt, rb, bio, sector);
+}
+
 /* Nothing to look up: a flush, which device-mapper sends apart from the data, or the like. */
 static noinline int map_empty(struct remap_target *rt, struct remap_bio *rb, struct bio *bio,
 			      sector_t sector)
@@ -198,12 +235,12 @@ static int remap_map(struct dm_target *ti, struct bio *bio)
 	struct remap_target *rt = ti->private;
 	struct remap_bio *rb = remap_bio(bio);
 	sector_t sector = bio->bi_iter.bi_sector - rt->begin;
-	u64 sectors = (u64)bio->bi_iter.bi_size >> SECTOR_SHIFT;
-	u64 first, last;
+	u64 first, last, entry, sectors = bio->bi_iter.bi_size;
 
+	OPTIMIZER_HIDE_VAR(sectors);	/* else it is extended to 64 bits once more below */
+	sectors >>= SECTOR_SHIFT;
 	/* one store */
-	rb->counted = REMAP_NOT_COUNTED;
-	rb->on_spare = false;
+	rb->way = REMAP_NOT_COUNTED;
 	rb->done = false;
 	rb->moving = false;
 	if (unlikely(!sectors))
@@ -216,12 +253,13 @@ static int remap_map(struct dm_target *ti, struct bio *bio)
 	 * sleeps, so it is one that costs three instructions and not two calls.
 	 */
 	rcu_read_lock_sched();
-	if (unlikely(remap_is_wide(first, last)))
-		return map_closer(rt, rb, bio, sector, first, last);
-	if (op_is_write(bio_op(bio)))
-		remap_count(rt, rb, first, last);
-	if (unlikely(remap_map_touches(&rt->map, first, last)))
-		return map_closer(rt, rb, bio, sector, first, last);
+	if (unlikely(first != last))
+		return map_blocks(rt, rb, bio, sector, first, last);
+	if (likely(op_is_write(bio_op(bio))))	/* lest writes jump twice */
+		remap_count(rt, rb, first, first);
+	entry = remap_map_root(&rt->map, first);
+	if (unlikely(entry) && remap_map_may_have(entry, first))
+		return map_block(rt, rb, bio, sector, first, entry);
 	rcu_read_unlock_sched();
 	return map_to_data(rt, rb, bio, sector);
 }
@@ -240,7 +278,9 @@ static bool is_for_worker(struct remap_target *rt, struct remap_bio *rb, struct 
 		if (bio->bi_opf & (REQ_RAHEAD | REQ_FAILFAST_MASK) ||
 		    !READ_ONCE(rt->relocate_reads))
 			return false;
-		return state != REMAP_PAUSED && !(state == REMAP_FAILED && rb->on_spare);
+		if (state == REMAP_FAILED)
+			return !(rb->way & REMAP_ON_SPARE);
+		return state != REMAP_PAUSED;
 	case REQ_OP_WRITE:
 	case REQ_OP_WRITE_ZEROES:
 		return state == REMAP_ACTIVE || state == REMAP_EXHAUSTED;
@@ -249,15 +289,31 @@ static bool is_for_worker(struct remap_target *rt, struct remap_bio *rb, struct 
 	}
 }
 
-/* What went to the spare has arrived. */
-static noinline int end_io_spare(struct remap_target *rt, struct remap_bio *rb)
+/* What went to the spare has arrived, or what was not counted. */
+static noinline int end_io_rare(struct remap_bio *rb)
 {
+	struct remap_target *rt = rb->rt;
+
+	if (!(rb->way & REMAP_ON_SPARE))
+		return DM_ENDIO_DONE;
 	/* the block layer may have taken REQ_PREFLUSH away */
 	if (!rb->iter.bi_size)
 		flush_done(rt, rb);
-	else if (rb->on_spare == REMAP_WRITES_SPARE)
+	else if (rb->way & REMAP_WRITES_SPARE)
 		note_slot_write(rt);
-	remap_uncount(rt, rb);
+	/* not counted: there is a counter for that, too */
+	this_cpu_dec(rt->inflight->count[rb->way & REMAP_COUNTER]);
+	return DM_ENDIO_DONE;
+}
+
+/* A write has arrived, or a read that has been to the spare. */
+static noinline notrace int end_io_counted(struct bio *bio)
+{
+	struct remap_bio *rb = remap_bio(bio);
+
+	if (unlikely(rb->way >= REMAP_NOT_COUNTED))
+		return end_io_rare(rb);
+	this_cpu_dec(rb->inflight->count[rb->way]);
 	return DM_ENDIO_DONE;
 }
 
@@ -276,7 +332,7 @@ static noinline __noclone int end_io_failed(struct dm_target *ti, struct bio *bi
 	}
 	if (*error != BLK_STS_AGAIN) {
 		atomic64_inc(&rt->io_errors);
-		if (rb->on_spare && READ_ONCE(rt->state) != REMAP_FAILED)
+		if (rb->way & REMAP_ON_SPARE && READ_ONCE(rt->state) != REMAP_FAILED)
 			remap_relocator_suspect(rt);
 	}
 	return DM_ENDIO_DONE;
@@ -285,7 +341,6 @@ static noinline __noclone int end_io_failed(struct dm_target *ti, struct bio *bi
 static int remap_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 {
 	struct remap_target *rt = ti->private;
-	struct remap_bio *rb;
 
 	if (unlikely(*error))
 		return end_io_failed(ti, bio, error);
@@ -296,12 +351,7 @@ static int remap_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *err
 	 */
 	if (!op_is_write(bio_op(bio)) && likely(bio->bi_bdev == rt->uncounted))
 		return DM_ENDIO_DONE;
-	rb = remap_bio(bio);
-	if (unlikely(rb->on_spare))
-		return end_io_spare(rt, rb);
-	/* counted or not */
-	this_cpu_dec(rt->inflight->count[rb->counted]);
-	return DM_ENDIO_DONE;
+	return end_io_counted(bio);
 }
 
 /* ---- spares in use ---- */

@@ -195,20 +195,24 @@ struct remap_target {
 	struct list_head active;	/* in target.c's list of active spares */
 };
 
-/* values of on_spare */
-#define REMAP_READS_SPARE	1
-#define REMAP_WRITES_SPARE	2
+/* what remap_bio.way has: the counter that the bio is in, or REMAP_NOT_COUNTED, and */
+#define REMAP_COUNTER		0x00ff	/* mask */
+#define REMAP_READS_SPARE	0x0100	/* it went to a slot */
+#define REMAP_WRITES_SPARE	0x0200	/* likewise, or is the spare's flush */
+#define REMAP_ON_SPARE		(REMAP_READS_SPARE | REMAP_WRITES_SPARE)
 
 /* What the target remembers of each bio. */
 struct remap_bio {
 	struct bvec_iter iter;		/* as it came, but for bi_sector: on the data device */
-	u8 counted;			/* in this of the counters, or REMAP_NOT_COUNTED */
-	u8 on_spare;			/* it went to a slot, or is the spare's flush */
+	u16 way;
 	bool done;			/* the worker has the last word: let it pass */
 	bool moving;			/* the worker's: a block of it moves */
 	bool later;			/* the worker's: a block of it could not move now */
 	blk_status_t error;		/* the worker's verdict */
 	u64 flush;			/* a flush of the spare: its number */
+	/* so that end_io() need not keep the target for after dm_per_bio_data() */
+	struct remap_inflight __percpu *inflight;	/* the target's, if it is counted */
+	struct remap_target *rt;	/* if it is, or was, for the spare */
 };
 
 static inline struct remap_bio *remap_bio(struct bio *bio)
@@ -239,29 +243,37 @@ static inline unsigned int remap_part_of(u64 first, u64 last)
 /** remap_count() - count a bio into its part's current epoch; in an RCU section */
 static inline void remap_count(struct remap_target *rt, struct remap_bio *rb, u64 first, u64 last)
 {
-	rb->counted = READ_ONCE(rt->counter[remap_part_of(first, last)]);
-	this_cpu_inc(rt->inflight->count[rb->counted]);
+	struct remap_inflight __percpu *inflight = rt->inflight;
+	unsigned int counter = READ_ONCE(rt->counter[remap_part_of(first, last)]);
+
+	rb->way = (u16)counter;
+	rb->inflight = inflight;
+	this_cpu_inc(inflight->count[counter]);
 }
 
 /** remap_uncount() - it has arrived, or never set out. Any context. */
 static inline void remap_uncount(struct remap_target *rt, struct remap_bio *rb)
 {
-	if (rb->counted == REMAP_NOT_COUNTED)
+	unsigned int counter = rb->way & REMAP_COUNTER;
+
+	if (counter == REMAP_NOT_COUNTED)
 		return;
-	this_cpu_dec(rt->inflight->count[rb->counted]);
-	rb->counted = REMAP_NOT_COUNTED;
+	this_cpu_dec(rt->inflight->count[counter]);
+	rb->way = (u16)((rb->way & ~REMAP_COUNTER) | REMAP_NOT_COUNTED);
 }
 
 /** remap_to_slot() - send a bio that lies in one block to its slot instead */
 static inline void remap_to_slot(struct remap_target *rt, struct remap_bio *rb, struct bio *bio,
 				 u32 slot)
 {
-	sector_t within = remap_bio_sector(rt, rb) & ((1U << rt->block_shift) - 1);
+	sector_t sector = remap_bio_sector(rt, rb);
+	u64 block = sector >> rt->block_shift;
 
+	bio->bi_iter.bi_sector = sector + ((slot - block) << rt->block_shift) +
+				 remap_slot_base(&rt->meta.layout, slot) + rt->spare_start;
+	rb->way |= op_is_write(bio_op(bio)) ? REMAP_WRITES_SPARE : REMAP_READS_SPARE;
+	rb->rt = rt;
 	bio_set_dev(bio, rt->spare);
-	bio->bi_iter.bi_sector = rt->spare_start + remap_slot_sector(&rt->meta.layout, slot) +
-				 within;
-	rb->on_spare = op_is_write(bio_op(bio)) ? REMAP_WRITES_SPARE : REMAP_READS_SPARE;
 }
 
 /* What an error says about the medium; see DESIGN: only bad media is a reason to remap. */

@@ -102,7 +102,7 @@ static u64 leaf_of(const struct remap_map *m, u64 block)
 {
 	u64 entry = m->root[block >> REMAP_ROOT_SHIFT];
 
-	return node_of(entry) ? remap_map_mid_get(entry, block) : entry;
+	return node_of(entry) ? mid_get(entry, block) : entry;
 }
 
 /* ---- the map beside a plain array ---- */
@@ -477,7 +477,7 @@ static void what_a_reader_holds_stays_right(void **state)
 			for (u64 block = 50; block < 60; block++)
 				assert_int_equal(remap_map_leaf_get(leaf, block), 5);
 			for (u64 k = 1; k < 20; k++)
-				assert_int_equal(remap_map_mid_get(mid, k << 8),
+				assert_int_equal(mid_get(mid, k << 8),
 						 one_entry(k << 8, 6));
 			while (mem.n_kept)
 				free(mem.kept[--mem.n_kept]);
