@@ -57,7 +57,8 @@ module := build/$(KVER)/dm-remap.ko
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all module tools programs fuzzers setup check unit check-vm check-debug torture \
-	fuzz mutants demo bench lint install uninstall clean help print-flags print-kdir FORCE
+	fuzz mutants demo bench bench-map lint install uninstall clean help print-flags \
+	print-kdir FORCE
 
 all: module tools ## build the module for KVER and the user tools
 module: $(module) ## build only the module for KVER
@@ -129,6 +130,11 @@ build/bench/init: $(wildcard tests/bench/*.[ch] kernel/*.h include/remap/*.h) ke
 	$(call quiet,CC,$@)mkdir -p $(@D) && $(CC) -std=gnu11 -O2 $(WARNINGS) $(CPPFLAGS) -static \
 		-o $@ $(filter %.c,$^)
 
+# The kernel counts bits by an instruction, where there is one; so does this.
+build/bench/lookup: tests/bench/map/lookup.c kernel/map.c kernel/map.h kernel/shim.h Makefile
+	$(call quiet,CC,$<)mkdir -p $(@D) && $(COMPILE) $(if $(filter x86_64,$(shell uname -m)),\
+		-mpopcnt) -o $@ $< -pthread
+
 build/tests/%: tests/vm/%.c build/lib/libremap.a Makefile
 	$(call quiet,CC,$<)mkdir -p $(@D) && $(COMPILE) -o $@ $< -pthread $($*_libs)
 
@@ -139,7 +145,7 @@ setup: ## install what building and testing need, as root
 
 check: ## everything: build for each kernel series, unit tests, VM suites (KERNELS= SUITES=)
 	$(Q)tools/setup
-	+$(Q)tools/check unit fuzz host vm
+	+$(Q)tools/check unit fuzz host bench vm
 
 unit: ## unit tests, with sanitizers, on this machine
 	+$(Q)tools/check unit
@@ -166,6 +172,10 @@ demo: setup ## what it does, shown in a VM
 
 bench: ## instructions for each I/O, against the budgets (KERNELS= BENCH="--short --verbose")
 	+$(Q)tools/bench $(BENCH)
+
+bench-map: ## time of a look-up in the map, beside other structures, on this machine (MAX=remaps)
+	$(Q)tools/setup
+	+$(Q)MAX='$(MAX)' tools/bench-map
 
 lint: ## static checks of scripts, sources, man pages
 	+$(Q)tools/lint

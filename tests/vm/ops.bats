@@ -53,6 +53,46 @@ queue_of() {
 		--direct=1 --ioengine=io_uring --hipri --iodepth=8 --verify=crc32c --minimal
 }
 
+# Requests that disk and spare have while a device is streamed over, in pieces of 64 KiB, which no
+# queue cuts: DATA SPARE
+requests_of() { # read|write DEVICE
+	local ours theirs
+
+	ours=$(requests data) theirs=$(requests spare)
+	if [[ $1 == read ]]; then
+		dd if="$2" of=/dev/null bs=64K iflag=direct status=none
+	else
+		dd if=/dev/zero of="$2" bs=64K count=1024 oflag=direct status=none
+	fi
+	echo $(($(requests data) - ours)) $(($(requests spare) - theirs))
+}
+
+@test "large I/O is cut at remapped blocks and nowhere else" {
+	local op linear n
+	make_null_blk data 64
+	make_null_blk spare 4
+	start
+	dmsetup create plain --table "0 131072 linear $DATA 0"
+	for op in read write; do
+		read -r linear _ < <(requests_of "$op" /dev/mapper/plain)
+		[ "$linear" = 1024 ]
+		[[ $(requests_of "$op" "$T") == "$linear 0" ]]
+	done
+	# in the middle of ten pieces, and as the first or last block of another ten
+	for n in {0..9}; do
+		remapctl remap t $((2048 * n + 1000))
+		remapctl remap t $((2048 * (n + 20)))
+		remapctl remap t $((2048 * (n + 40) + 2040))
+	done
+	for op in read write; do
+		read -r linear _ < <(requests_of "$op" /dev/mapper/plain)
+		run requests_of "$op" "$T"
+		echo "$op: $linear, $output"
+		[[ $output == "$((linear + 10)) 30" ]]
+	done
+	dmsetup remove plain
+}
+
 @test "what must not wait goes at once and whole, or not at all" {
 	make_null_blk data 64
 	make_null_blk spare 4
