@@ -22,6 +22,39 @@ vm() {
 	[[ $output == *"kernel of the guest"*"complains"*"at nowhere.c:1"* ]]
 }
 
+# A report as KCSAN writes it, of a race in a function so many calls from one of ours.
+race() { # CALLS
+	local i line
+
+	printf -v line '=%.0s' {1..66}
+	printf '%s\nBUG: KCSAN: data-race in f0 / g0\n\n' "$line"
+	printf 'read to 0xffff888102c22300 of 8 bytes by task 151 on cpu 1:\n g0+0x42/0xe0\n\n'
+	printf 'read-write (marked) to 0xffff888102c22300 of 8 bytes by task 163 on cpu 1:\n'
+	for ((i = 0; i < $1; i++)); do
+		printf ' f%d+0x1/0x2\n' "$i"
+	done
+	printf ' worker+0xf4d/0x1b00 [dm_remap]\n ret_from_fork+0x31/0x50\n%s\n' "$line"
+}
+
+# Have the guest's kernel log such a report.
+race_in_guest() { # CALLS
+	race "$1" >"$BATS_TEST_DIRNAME/../../build/race"
+	# shellcheck disable=SC2016 # expanded in the guest
+	vm -- sh -c 'while read -r line; do echo "<4>$line" >/dev/kmsg; done <"$1"' sh \
+		"$BATS_TEST_DIRNAME/../../build/race"
+}
+
+@test "a data race is ours if it is near our code, and is told in any case" {
+	local calls
+
+	for calls in 0 3; do
+		run -123 race_in_guest "$calls"
+		[[ $output == *"kernel of the guest"*"complains"*"data-race in f0 / g0"* ]]
+	done
+	run -0 race_in_guest 4
+	[[ $output == *"not ours: 1 KCSAN: data-race in f0 / g0"* ]]
+}
+
 @test "a panic is a failure and shows the console" {
 	run -125 vm -- sh -c 'echo c >/proc/sysrq-trigger; sleep 60'
 	[[ $output == *died*"sysrq triggered crash"* ]]
