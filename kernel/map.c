@@ -177,7 +177,6 @@ static unsigned int mid_seek(u64 entry, unsigned int i)
 	return is_packed(entry) ? bit_next(mid->has, i, REMAP_MID_LEAVES - 1) : i;
 }
 
-
 /* The places of a leaf or mid in use, as the bitmap of a packed one. Return: how many. */
 static unsigned int leaf_scan(u64 entry, u64 *has)
 {
@@ -363,22 +362,15 @@ int remap_map_prepare(struct remap_map *m, unsigned int n)
 	return 0;
 }
 
-/* Have readers find @new, and do away with the node that they found before, if any. */
-static void swap_leaf(struct remap_map *m, u64 *place, u64 new)
+/*
+ * Have readers find @new, and do away with the node that they found before, if any. @size is
+ * leaf_size() of an entry in a mid, mid_size() of one in the root.
+ */
+static void swap_entry(struct remap_map *m, u64 *place, u64 new, size_t (*size)(u64 entry))
 {
 	u64 old = *place;
 
-	m->bytes += leaf_size(new) - leaf_size(old);
-	smp_store_release(place, new);
-	if (node_of(old) && node_of(old) != node_of(new))
-		remap_kfree_rcu(node_of(old));
-}
-
-static void swap_mid(struct remap_map *m, u64 *place, u64 new)
-{
-	u64 old = *place;
-
-	m->bytes += mid_size(new) - mid_size(old);
+	m->bytes += size(new) - size(old);
 	smp_store_release(place, new);
 	if (node_of(old) && node_of(old) != node_of(new))
 		remap_kfree_rcu(node_of(old));
@@ -435,7 +427,7 @@ int remap_map_set(struct remap_map *m, u64 block, u32 value)
 	if (!new)
 		return -ENOMEM;
 	if (place) {
-		swap_leaf(m, place, new);
+		swap_entry(m, place, new, leaf_size);
 		goto done;
 	}
 	if (is_one(new) && (!*root || leaf == *root)) {
@@ -461,7 +453,7 @@ int remap_map_set(struct remap_map *m, u64 block, u32 value)
 	mid = mid_fill(node, *root, has, n);
 	*mid_place(mid, block) = new;
 	m->bytes += leaf_size(new);
-	swap_mid(m, root, mid);
+	swap_entry(m, root, mid, mid_size);
 done:
 	m->values += is_new;
 	return 0;
@@ -524,11 +516,11 @@ void remap_map_clear(struct remap_map *m, u64 block)
 	}
 	if (new == *place)
 		return;
-	swap_leaf(m, place, new);
+	swap_entry(m, place, new, leaf_size);
 	if (!node_of(new)) {
 		new = mid_shrunk(*root);
 		if (new != *root)
-			swap_mid(m, root, new);
+			swap_entry(m, root, new, mid_size);
 	}
 }
 
