@@ -292,10 +292,11 @@ static bool is_for_worker(struct remap_target *rt, struct remap_bio *rb, struct 
 /* What went to the spare has arrived, or what was not counted. */
 static noinline int end_io_rare(struct remap_bio *rb)
 {
-	struct remap_target *rt = rb->rt;
+	struct remap_target *rt;
 
 	if (!(rb->way & REMAP_ON_SPARE))
 		return DM_ENDIO_DONE;
+	rt = rb->rt;
 	/* the block layer may have taken REQ_PREFLUSH away */
 	if (!rb->iter.bi_size)
 		flush_done(rt, rb);
