@@ -131,7 +131,8 @@ build/bench/init: $(wildcard tests/bench/*.[ch] kernel/*.h include/remap/*.h) ke
 		-o $@ $(filter %.c,$^)
 
 # The kernel counts bits by an instruction, where there is one; so does this.
-build/bench/lookup: tests/bench/map/lookup.c kernel/map.c kernel/map.h kernel/shim.h Makefile
+build/bench/lookup: tests/bench/map/lookup.c tests/map_bytes.h kernel/map.c kernel/map.h \
+		kernel/shim.h Makefile
 	$(call quiet,CC,$<)mkdir -p $(@D) && $(COMPILE) $(if $(filter x86_64,$(shell uname -m)),\
 		-mpopcnt) -o $@ $< -pthread
 

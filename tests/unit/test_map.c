@@ -75,6 +75,7 @@ static void map_free(void *p)
 #undef malloc
 #undef calloc
 #undef free
+#include "../map_bytes.h"
 
 #define ROOT	(1ULL << REMAP_ROOT_SHIFT)	/* blocks under one root entry */
 
@@ -487,36 +488,6 @@ static void what_a_reader_holds_stays_right(void **state)
 	}
 }
 
-/* What the kernel's allocator makes of a size. */
-static size_t kmalloc_size(size_t size)
-{
-	size_t class = 64;
-
-	if (size > 64 && size <= 96)
-		return 96;
-	if (size > 128 && size <= 192)
-		return 192;
-	while (class < size)
-		class *= 2;
-	return class;
-}
-
-/* All memory of a map's nodes, as the kernel gives it out. */
-static size_t kernel_bytes(const struct remap_map *m)
-{
-	size_t bytes = 0;
-
-	for (u64 r = 0; r <= m->blocks >> REMAP_ROOT_SHIFT; r++) {
-		if (!node_of(m->root[r]))
-			continue;
-		bytes += kmalloc_size(mid_size(m->root[r]));
-		for (unsigned int i = 0; i < REMAP_MID_LEAVES; i++)
-			if (node_of(mid_at(m->root[r], i)))
-				bytes += kmalloc_size(leaf_size(mid_at(m->root[r], i)));
-	}
-	return bytes;
-}
-
 /* With 4,096 bytes for each 254 of the table on disk, of which the kernel holds a copy. */
 static void a_remap_costs_at_most_100_bytes_alone_and_24_in_a_run(void **state)
 {
@@ -529,18 +500,18 @@ static void a_remap_costs_at_most_100_bytes_alone_and_24_in_a_run(void **state)
 		assert_int_equal(remap_map_init(&m, blocks), 0);
 		for (u64 block = 0; block < blocks; block += stride)
 			assert_int_equal(remap_map_set(&m, block + rnd(&seed) % stride, 1), 0);
-		assert_true(kernel_bytes(&m) + 4096 * m.values / 254 <= 100 * m.values);
+		assert_true(map_kernel_bytes(&m) + 4096 * m.values / 254 <= 100 * m.values);
 		remap_map_destroy(&m);
 	}
 	assert_int_equal(remap_map_init(&m, blocks), 0);
 	for (u64 block = 77; block < ROOT / 4; block++)
 		assert_int_equal(remap_map_set(&m, block, 1), 0);
-	assert_true(kernel_bytes(&m) + 4096 * m.values / 254 <= 24 * m.values);
+	assert_true(map_kernel_bytes(&m) + 4096 * m.values / 254 <= 24 * m.values);
 	/* a run that becomes one of single blocks */
 	for (u64 block = 77; block < ROOT / 4; block++)
 		if (block % 300)
 			remap_map_clear(&m, block);
-	assert_true(kernel_bytes(&m) + 4096 * m.values / 254 <= 100 * m.values);
+	assert_true(map_kernel_bytes(&m) + 4096 * m.values / 254 <= 100 * m.values);
 	remap_map_destroy(&m);
 }
 

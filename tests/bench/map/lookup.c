@@ -22,6 +22,7 @@
 #include <time.h>
 #include <bsd/sys/tree.h>
 #include "../../../kernel/map.c"
+#include "../../map_bytes.h"
 
 #define DISK_BLOCKS	(1ULL << 31)	/* 8 TiB in blocks of 4 KiB */
 #define QUESTIONS	(1U << 20)
@@ -98,37 +99,9 @@ static void map_add(u64 block, u32 slot)
 		error(1, 0, "out of memory");
 }
 
-/* What the kernel's allocator makes of a size. */
-static size_t kmalloc_size(size_t size)
-{
-	size_t class = 8;
-
-	if (size > 64 && size <= 96)
-		return 96;
-	if (size > 128 && size <= 192)
-		return 192;
-	while (class < size)
-		class *= 2;
-	return class;
-}
-
 static size_t map_bytes(void)
 {
-	size_t roots = (DISK_BLOCKS >> REMAP_ROOT_SHIFT) + 1;
-	size_t bytes = roots * sizeof(*map.root);
-
-	for (size_t r = 0; r < roots; r++) {
-		if (!node_of(map.root[r]))
-			continue;
-		bytes += kmalloc_size(mid_size(map.root[r]));
-		for (unsigned int i = 0; i < REMAP_MID_LEAVES; i++) {
-			u64 leaf = mid_at(map.root[r], i);
-
-			if (node_of(leaf))
-				bytes += kmalloc_size(leaf_size(leaf));
-		}
-	}
-	return bytes;
+	return ((DISK_BLOCKS >> REMAP_ROOT_SHIFT) + 1) * sizeof(*map.root) + map_kernel_bytes(&map);
 }
 
 static void map_end(void)
