@@ -369,6 +369,33 @@ start() {
 	remapctl stop t
 }
 
+# There the device of a bio does not tell where it went.
+@test "data and spare in one device, by their offsets" {
+	local table="0 81920 remap $DATA 2048 $DATA 90112"
+	dmsetup create first --table "0 81920 linear $DATA 2048"
+	dmsetup create second --table "0 16384 linear $DATA 90112"
+	remapctl format --data /dev/mapper/first --spare /dev/mapper/second
+	dmsetup remove first
+	dmsetup remove second
+	dmsetup create t --table "$table"
+	pattern write "$T" 0 81920 1 2048
+	remapctl remap t 4000+8
+	bad data $((2048 + 4800)) $((2048 + 4800))
+	pattern write "$T" 4800 1 2
+	# reads of slots are counted, and counted off when they are done: a move waits for them
+	pattern verify "$T" 4000 8 1
+	pattern verify "$T" 4800 1 2
+	remapctl unmap t 4000
+	expect stuck 0
+	expect slots_used 1
+	pattern verify "$T" 0 4800 1
+	pattern verify "$T" 4801 77119 1
+	remapctl stop t
+	dmsetup create t --table "$table"
+	pattern verify "$T" 4800 1 2
+	remapctl stop t
+}
+
 @test "a disk known by its file system alone is still known after mkfs; another one is refused" {
 	start
 	mkfs.ext4 -q "$T"

@@ -325,6 +325,42 @@ requests_of() { # read|write DEVICE
 	expect state active
 }
 
+# Nodes of the map grow, become another kind, shrink and go: a block in each of 300 leaves, and all
+# of one leaf, which is amid the load.
+@test "blocks move to and fro, alone and in a crowd, under I/O that looks for them" {
+	local writer before round
+	make_null_blk data 320
+	make_null_blk spare 16
+	remapctl create t --data "$DATA" --spare "$SPARE"
+	seq 0 256 76544 >/tmp/list
+	fio --name=w --filename="$T" --rw=randrw --bs=4k --direct=1 --ioengine=libaio --iodepth=8 \
+		--offset=9m --size=3m --io_size=16g --verify=crc32c --verify_backlog=64 \
+		--verify_fatal=1 --minimal >/tmp/fio.log 2>&1 3>&- &
+	writer=$!
+	before=$(requests mapper/t)
+	wait_for 30 busier mapper/t "$before"
+	for round in 1 2 3; do
+		remapctl remap t 20480+2048
+		expect slots_used 256
+		remapctl import t --badblocks /tmp/list --list-block-size 4096
+		expect slots_used 555
+		remapctl unmap t 0+20480
+		remapctl unmap t 20480+1800
+		expect slots_used $((555 - 10 - 225))
+		remapctl unmap t 0+655360
+		expect slots_used 0
+		before=$(requests mapper/t)
+		wait_for 30 busier mapper/t $((before + 64))
+	done
+	# it has found nothing wrong so far
+	kill -0 "$writer"
+	kill "$writer"
+	wait "$writer" || true
+	[[ $(tail -n 1 /tmp/fio.log) == 3\;*\;w\;0\;0\;* ]] || { cat /tmp/fio.log; return 1; }
+	expect stuck 0
+	expect state active
+}
+
 @test "a device is renamed under I/O and goes on by its new name" {
 	local writer
 	make_null_blk data 64
