@@ -20,7 +20,8 @@ PACKAGES := devmapper blkid libudev json-c
 CC := gcc
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wconversion
-CPPFLAGS := -D_GNU_SOURCE -DDM_REMAP_VERSION='"$(VERSION)"' -Ikernel -Iinclude -Iuser/lib
+CPPFLAGS := -D_GNU_SOURCE -DDM_REMAP_VERSION='"$(VERSION)"' -Ikernel -Iinclude -Iuser/lib \
+	-isystem build/bpf
 COMPILE = $(CC) -std=gnu11 $(CFLAGS) $(WARNINGS) $(CPPFLAGS) $(PKG_CFLAGS) -MMD -MP
 PKG_CFLAGS = $(shell pkg-config --cflags $(PACKAGES))
 PKG_LIBS = $(shell pkg-config --libs $(PACKAGES))
@@ -37,7 +38,9 @@ endif
 
 # What is there. format.c and map.c are the module's, the tools' and the tests'.
 shared_src := $(wildcard kernel/format.c kernel/map.c)
-lib_src := $(shared_src) $(wildcard user/lib/*.c)
+# Telemetry needs clang, bpftool and libbpf; what does not use it is built without them.
+telemetry_src := user/lib/telemetry.c
+lib_src := $(shared_src) $(filter-out $(telemetry_src),$(wildcard user/lib/*.c))
 lib_obj := $(lib_src:%.c=build/%.o)
 tool_ctl := remapctl
 tool_agent := remap-agent
@@ -47,7 +50,7 @@ tools := $(foreach t,$(tool_dirs),build/bin/$(tool_$(t)))
 unit_src := $(wildcard tests/unit/test_*.c)
 unit_support := $(filter-out $(unit_src),$(wildcard tests/unit/*.c))
 unit_programs := $(unit_src:tests/unit/%.c=build/unit/%)
-unit_obj := $(patsubst %.c,build/unit/obj/%.o,$(lib_src) $(unit_support))
+unit_obj := $(patsubst %.c,build/unit/obj/%.o,$(lib_src) $(telemetry_src) $(unit_support))
 fuzzers := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 vm_programs := $(patsubst tests/vm/%.c,build/tests/%,$(wildcard tests/vm/*.c))
 man_pages := $(wildcard man/*.8 user/*/*.8)
@@ -57,8 +60,8 @@ module := build/$(KVER)/dm-remap.ko
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all module tools programs fuzzers setup check unit check-vm check-debug torture \
-	fuzz mutants demo bench bench-map lint install uninstall clean help print-flags \
-	print-kdir FORCE
+	fuzz mutants demo bench bench-map vmlinux-check lint install uninstall clean help \
+	print-flags print-kdir FORCE
 
 all: module tools ## build the module for KVER and the user tools
 module: $(module) ## build only the module for KVER
@@ -79,7 +82,21 @@ $(module): $(module_src) $(wildcard include/remap/*.h) $(KDIR)/include/generated
 /lib/modules/%/build/include/generated/autoconf.h:
 	@echo "no headers for kernel $* (make setup installs some; KVER= selects)" >&2; exit 1
 
+# --- BPF: one object for all kernels, and what user space needs to load it
+
+BPF_CFLAGS := -std=gnu11 -g -O2 -target bpf -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-parameter \
+	-Ivmlinux -Ibpf
+skeleton := build/bpf/telemetry.skel.h
+
+build/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h vmlinux/*.h) Makefile
+	$(call quiet,BPF,$<)mkdir -p $(@D) && clang $(BPF_CFLAGS) -c -o $@ $<
+
+build/bpf/%.skel.h: build/bpf/%.bpf.o
+	$(call quiet,SKEL,$@)bpftool gen skeleton $< name $*_bpf >$@
+
 # --- user space
+
+$(foreach d,build build/unit/obj,$(d)/user/lib/telemetry.o): $(skeleton)
 
 build/%.o: %.c Makefile
 	$(call quiet,CC,$<)mkdir -p $(@D) && $(COMPILE) -c -o $@ $<
@@ -111,7 +128,7 @@ crash_ldflags := -Wl,--wrap=remap_crc32c
 
 build/unit/test_%: build/unit/obj/tests/unit/test_%.o $(unit_obj) build/sources
 	$(call quiet,LD,$@)$(CC) $(CFLAGS) $(SANITIZE) $($*_ldflags) -o $@ $(filter %.o,$^) \
-		$(PKG_LIBS) $(shell pkg-config --libs cmocka)
+		$(PKG_LIBS) $(shell pkg-config --libs cmocka libbpf)
 
 # libFuzzer is clang's, so all that it is to see into is built by clang.
 build/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h $(lib_src) $(wildcard kernel/*.h user/lib/*.h) \
@@ -123,12 +140,15 @@ build/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h $(lib_src) $(wildcard kernel/*.h 
 # What a program needs beyond libc: PROGRAM_libs.
 torture_libs := -luring -ldevmapper
 powercut_libs := build/lib/libremap.a -ldevmapper
+telemetry_libs = build/user/lib/telemetry.o build/lib/libremap.a $(PKG_LIBS) \
+	$(shell pkg-config --libs libbpf)
+build/tests/telemetry: build/user/lib/telemetry.o
 
 # The one process of the bench's guest; see tools/bench.
 build/bench/init: $(wildcard tests/bench/*.[ch] kernel/*.h include/remap/*.h) kernel/format.c \
-		user/lib/crc32c.c Makefile
+		$(addprefix user/lib/,crc32c.c err.c telemetry.c text.c) $(skeleton) Makefile
 	$(call quiet,CC,$@)mkdir -p $(@D) && $(CC) -std=gnu11 -O2 $(WARNINGS) $(CPPFLAGS) -static \
-		-o $@ $(filter %.c,$^)
+		-o $@ $(filter %.c,$^) $(shell pkg-config --static --libs libbpf)
 
 # The kernel counts bits by an instruction, where there is one; so does this.
 build/bench/lookup: tests/bench/map/lookup.c tests/map_bytes.h kernel/map.c kernel/map.h \
@@ -177,6 +197,9 @@ bench: ## instructions for each I/O, against the budgets (KERNELS= BENCH="--shor
 bench-map: ## time of a look-up in the map, beside other structures, on this machine (MAX=remaps)
 	$(Q)tools/setup
 	+$(Q)MAX='$(MAX)' tools/bench-map
+
+vmlinux-check: ## the kernel's types that the BPF programs read, against the kernels (KERNELS=)
+	$(Q)tools/vmlinux-check
 
 lint: ## static checks of scripts, sources, man pages
 	+$(Q)tools/lint

@@ -22,12 +22,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 #include <x86intrin.h>
+#include "device.h"
 #include "format.h"
 #include "guest.h"
+#include "telemetry.h"
 
 #define WARM_UP		64
 #define MAX_IOS		1000
@@ -317,11 +320,56 @@ static void bench_remap(const struct disk *data, unsigned int n)
 	null_blk_remove(&spare);
 }
 
+/* ---- telemetry ---- */
+
+/* For telemetry.c; there are no partitions here, and no udev. */
+int remap_dev_disk(dev_t rdev, dev_t *disk, u64 *start, bool *requests)
+{
+	*disk = rdev;
+	*start = 0;
+	*requests = true;
+	return 0;
+}
+
+/*
+ * What all of telemetry costs an I/O to a disk that it watches, and one to a disk that it does
+ * not. All that it does was done, if the areas have counted what was measured.
+ */
+static void bench_telemetry(const struct disk *data, const struct disk *other)
+{
+	static struct remap_sample s;
+	struct remap_telemetry *t;
+	struct disk d = *data;
+	struct remap_err err;
+	struct stat st;
+	uint32_t area;
+
+	if (remap_telemetry_open(&t, &err))
+		die("%s", err.text);
+	if (fstat(data->fd, &st) ||
+	    remap_telemetry_watch(t, st.st_rdev, 0, data->sectors, 3600000000000ULL, &area, &err))
+		die("telemetry: %s", err.text);
+	snprintf(d.name, sizeof(d.name), "telemetry");
+	measure(&d, "watched", false, BLOCK, DATA_MIB * MIB / 2);
+	measure(&d, "watched", true, BLOCK, DATA_MIB * MIB / 2);
+	remap_telemetry_read(t, area, &s);
+	if (s.ios[TELEMETRY_READ] != WARM_UP + ios || s.ios[TELEMETRY_WRITE] != WARM_UP + ios ||
+	    s.unstamped[TELEMETRY_READ] || s.slow || s.errors)
+		die("telemetry counts %llu reads and %llu writes, not %u",
+		    (unsigned long long)s.ios[TELEMETRY_READ],
+		    (unsigned long long)s.ios[TELEMETRY_WRITE], WARM_UP + ios);
+	d = *other;
+	snprintf(d.name, sizeof(d.name), "telemetry");
+	measure(&d, "unwatched", false, BLOCK, DATA_MIB * MIB / 2);
+	measure(&d, "unwatched", true, BLOCK, DATA_MIB * MIB / 2);
+	remap_telemetry_close(t);
+}
+
 int main(int argc, char **argv)
 {
 	/* the last word; the kernel hands on others that it does not know */
 	bool full = !strcmp(argv[argc - 1], "full");
-	struct disk data;
+	struct disk data, other;
 
 	guest_begin();
 	calibrate();
@@ -338,6 +386,9 @@ int main(int argc, char **argv)
 	null_blk_create(&data, "data", DATA_MIB, 0);
 	snprintf(data.name, sizeof(data.name), "null_blk");
 	measure_all(&data, "-", DATA_MIB * MIB / 2);
+	null_blk_create(&other, "other", DATA_MIB, 0);
+	bench_telemetry(&data, &other);
+	null_blk_remove(&other);
 	bench_linear(&data);
 	if (full) {
 		bench_segments(&data, 2000);

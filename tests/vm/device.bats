@@ -283,7 +283,7 @@ start() {
 @test "each relocation and each change of state gives a dm event" {
 	local before
 	events() { dmsetup info -c --noheadings -o events t; }
-	start --option burst=1
+	start --option burst=1 --option window=86400
 	before=$(events)
 	bad data 4000 4000
 	bad data 8000 8000

@@ -413,6 +413,23 @@ static int below_partition(struct place *p)
 	return 0;
 }
 
+int remap_dev_disk(dev_t rdev, dev_t *disk, u64 *start, bool *requests)
+{
+	struct place p = { .dev = rdev };
+	char path[PATH_MAX];
+
+	if (is_partition(rdev) && below_partition(&p))
+		return -ENODEV;
+	sys_path(p.dev, "queue", path, sizeof(path));
+	if (access(path, F_OK))
+		return -ENODEV;
+	*disk = p.dev;
+	*start = p.start >> 9;
+	sys_path(p.dev, "mq", path, sizeof(path));
+	*requests = !access(path, F_OK);
+	return 0;
+}
+
 /* By the file itself: its name may have changed, and be another one in another mount namespace. */
 static int below_loop(struct place *p)
 {

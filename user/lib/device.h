@@ -98,6 +98,15 @@ int remap_dev_signature(struct remap_store *st, char *what, size_t size, struct 
 /** remap_dev_wipe() - make remap_dev_foreign() find nothing any more. @st: open for writing */
 int remap_dev_wipe(struct remap_store *st, const struct remap_spare *sp, struct remap_err *err);
 
+/**
+ * remap_dev_disk() - the disk that I/O to a device counts for, and where on it the device begins
+ * @start: result, in sectors
+ * @requests: result: does the disk have requests? If not (dm, md), bios is all that is to be seen
+ *
+ * Looks through partitions alone. Return: 0 or -ENODEV.
+ */
+int remap_dev_disk(dev_t rdev, dev_t *disk, u64 *start, bool *requests);
+
 /* Who a device is; empty strings where nothing is known. Disks' names for partitions, too. */
 struct remap_identity {
 	char wwn[REMAP_ID_LEN];
