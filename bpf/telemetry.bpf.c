@@ -171,8 +171,8 @@ __noinline int tell(struct telemetry_row *row, __u32 index, const struct io *io,
 	e->io.id = a->id;
 	e->io.op = io->op;
 	e->io.status = io->status;
-	e->io.total_ns = io->start ? io->now - io->start : 0;
-	e->io.queue_ns = io->start && io->issued ? io->issued - io->start : 0;
+	e->io.total_ns = io->start && io->now > io->start ? io->now - io->start : 0;
+	e->io.queue_ns = e->io.total_ns && io->issued > io->start ? io->issued - io->start : 0;
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
@@ -353,6 +353,22 @@ int BPF_PROG(rq_complete, struct request *rq, blk_status_t error, unsigned int n
  * without data is a flush.
  */
 
+/* Is it one of those, and watched? The bios of a disk with requests may have no end to be seen. */
+static __noinline int is_watched_by_bios(__u32 disk)
+{
+	__u32 link = watch.chain[TELEMETRY_HASH(disk)];
+	int i;
+
+	for (i = 0; link && i < TELEMETRY_AREAS; i++) {
+		const struct telemetry_area *a = area_at(link - 1);
+
+		if (a->disk == disk)
+			return a->bios;
+		link = a->next;
+	}
+	return 0;
+}
+
 SEC("tp_btf/block_bio_queue")
 int BPF_PROG(bio_queue, struct bio *bio)
 {
@@ -361,7 +377,7 @@ int BPF_PROG(bio_queue, struct bio *bio)
 	__u64 key = (__u64)bio;
 	struct in_flight f = { 0 };
 
-	if (!watch.chain[TELEMETRY_HASH(disk)])
+	if (!watch.chain[TELEMETRY_HASH(disk)] || !is_watched_by_bios(disk))
 		return 0;
 	f.bytes = bio->bi_iter.bi_size;
 	f.sector = bio->bi_iter.bi_sector;
@@ -369,7 +385,7 @@ int BPF_PROG(bio_queue, struct bio *bio)
 	index = 0;
 	if (f.bytes) {
 		a = area_in(watch.chain[TELEMETRY_HASH(disk)], disk, f.sector);
-		if (!a || !a->bios)
+		if (!a)
 			return 0;
 		index = index_of(a);
 	}

@@ -194,13 +194,15 @@ stat_words() { # DEVICE NUMBER...
 }
 
 @test "devices without requests: each bio once, its error at its place, flushes too" {
-	local area fio
+	local area below fio before
 	make_null_blk data 64 cache_size=4
 	dmsetup create under --table "0 65536 linear $DATA 1024
 65536 16384 linear $DATA 70000"
 	settle
 	begin
 	area=$(watch /dev/mapper/under 0)
+	below=$(watch "$DATA" 0)
+	before=$(stat_words data 16)
 	# those across the two halves are split, and dm's own count has them twice
 	fio=$(fio --filename=/dev/mapper/under --ioengine=libaio --iodepth=8 --direct=1 \
 		--randseed=2 --name=a --rw=randrw --bsrange=4k-128k --offset=30m --size=4m \
@@ -210,14 +212,21 @@ stat_words() { # DEVICE NUMBER...
 	[[ $(of "$area" '.read.ios, .read.bytes, .write.ios, .write.bytes' | paste -sd ' ') == \
 		"$fio" ]]
 	[[ $(of "$area" '.read.total.count > 0 and .write.ios > 0 and .flush.ios > 0') == true ]]
+	# the disk below has requests: its bios, which are seen now, are not counted as well
+	settle
+	[[ $(of "$below" .flush.ios) == $(($(stat_words data 16) - before)) ]]
 	bad data $((70000 + 40)) $((70000 + 40))
 	ask events
 	run ! dd if=/dev/mapper/under of=/dev/null iflag=direct bs=4k skip=$(((65536 + 40) / 8)) \
 		count=1
 	run -0 ask events
-	[[ $(jq -r '.[] | "\(.kind) \(.op) \(.sector) \(.sectors)"' <<<"$output") == \
-		"error read $((65536 + 40)) 8" ]]
+	# the one first to know first
+	[[ $(jq -r '.[] | "\(.area) \(.kind) \(.op) \(.sector) \(.sectors)"' <<<"$output") == \
+		"$below error read 70040 8"$'\n'"$area error read $((65536 + 40)) 8" ]]
 	[[ $(ask missed) == "0 0" ]]
+	# all that began was seen to end
+	settle
+	[[ $(bpftool map dump name in_flight -j | jq length) == 0 ]]
 }
 
 @test "the target tells what it does; the module can go when that is no longer asked for" {
