@@ -45,12 +45,13 @@ lib_obj := $(lib_src:%.c=build/%.o)
 tool_ctl := remapctl
 tool_agent := remap-agent
 tool_top := remap-top
-tool_dirs := $(filter $(patsubst user/%/,%,$(dir $(wildcard user/*/*.c))),ctl agent top)
+tool_dirs := $(foreach d,ctl agent top,$(if $(wildcard user/$(d)/$(tool_$(d)).c),$(d)))
 tools := $(foreach t,$(tool_dirs),build/bin/$(tool_$(t)))
 unit_src := $(wildcard tests/unit/test_*.c)
 unit_support := $(filter-out $(unit_src),$(wildcard tests/unit/*.c))
 unit_programs := $(unit_src:tests/unit/%.c=build/unit/%)
-unit_obj := $(patsubst %.c,build/unit/obj/%.o,$(lib_src) $(telemetry_src) $(unit_support))
+unit_obj := $(patsubst %.c,build/unit/obj/%.o,$(lib_src) $(telemetry_src) user/agent/policy.c \
+	$(unit_support))
 fuzzers := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 vm_programs := $(patsubst tests/vm/%.c,build/tests/%,$(wildcard tests/vm/*.c))
 man_pages := $(wildcard man/*.8 user/*/*.8)
