@@ -22,6 +22,10 @@ setup() {
 	# null_blk has its pages from the start: it is not the one whose memory is to fail
 	dd if=/dev/zero of="$DATA" bs=1M count=64 oflag=direct status=none
 	dd if=/dev/zero of="$SPARE" bs=1M count=4 oflag=direct status=none
+	# nor are the answers that it could withhold
+	for d in /sys/kernel/config/nullb/*/*_inject; do
+		[[ ! -e $d/require-start ]] || echo 1 >"$d/require-start"
+	done
 	remapctl create t --data "$DATA" --spare "$SPARE"
 	aim
 }
@@ -102,8 +106,8 @@ fault_was_met() {
 			pattern verify "$T" 4000 8 2
 			dmsetup remove --retry t
 		fi
-		# the kernel counts all that can be made to fail, null_blk's answers and copies to
-		# user space among it: that the Nth was no memory does not mean that there was none
+		# the kernel counts all that can be made to fail, copies to user space among it:
+		# that the Nth was none of ours does not mean that there was none
 		unmet=$((unmet + 1))
 		! fault_was_met || unmet=0
 	done
