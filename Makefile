@@ -202,7 +202,7 @@ bench-map: ## time of a look-up in the map, beside other structures, on this mac
 vmlinux-check: ## the kernel's types that the BPF programs read, against the kernels (KERNELS=)
 	$(Q)tools/vmlinux-check
 
-lint: ## static checks of scripts, sources, man pages
+lint: $(skeleton) ## static checks of scripts, sources, man pages
 	+$(Q)tools/lint
 
 # --- installation
