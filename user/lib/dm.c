@@ -484,6 +484,26 @@ int remap_dm_find_spare(dev_t spare, struct remap_target *t, struct remap_err *e
 
 /* ---- create, remove ---- */
 
+/*
+ * Until udev has done with an event. It gives up after three minutes (event_timeout in
+ * udev.conf(5)), and then nobody ends the cookie; dm_udev_wait() alone would wait for ever. The
+ * cookie must be waited for in any case: that also frees its semaphore.
+ */
+#define UDEV_SECONDS	190
+
+static void wait_for_udev(uint32_t cookie)
+{
+	for (unsigned int i = 0; i < UDEV_SECONDS * 100; i++) {
+		int ready = 0;
+
+		if (!dm_udev_wait_immediate(cookie, &ready) || ready)
+			return;
+		usleep(10000);
+	}
+	dm_udev_complete(cookie);
+	dm_udev_wait(cookie);
+}
+
 int remap_dm_create(const char *name, const char *uuid, u64 sectors, const char *params,
 		    bool read_only, struct remap_err *err)
 {
@@ -500,8 +520,7 @@ int remap_dm_create(const char *name, const char *uuid, u64 sectors, const char 
 		return remap_fail(err, -EIO, "%s: %s", name, *lib_log ? lib_log : "cannot be "
 				  "started");
 	r = task_run(task, name, "start it", err);
-	/* the cookie must be waited for in any case: that also frees its semaphore */
-	dm_udev_wait(cookie);
+	wait_for_udev(cookie);
 	return r;
 }
 
@@ -557,7 +576,7 @@ int remap_dm_remove(const struct remap_target *t, struct remap_err *err)
 		return remap_fail(err, -EIO, "%s: %s", t->name, *lib_log ? lib_log : "cannot be "
 				  "stopped");
 	r = task_run(task, t->name, "stop it", err);
-	dm_udev_wait(cookie);
+	wait_for_udev(cookie);
 	if (r == -EBUSY && opened_by(t->rdev, what, sizeof(what)))
 		return remap_fail(err, r, "%s: %s (close it first)", t->name, what);
 	if (r == -EBUSY)
