@@ -24,7 +24,9 @@ setup() {
 	dd if=/dev/zero of="$SPARE" bs=1M count=4 oflag=direct status=none
 	# nor are the answers that it could withhold
 	for d in /sys/kernel/config/nullb/*/*_inject; do
-		[[ ! -e $d/require-start ]] || echo 1 >"$d/require-start"
+		[[ -e $d/require-start ]] || continue
+		echo 1 >"$d/require-start"
+		echo 2 >"$d/require-end"
 	done
 	remapctl create t --data "$DATA" --spare "$SPARE"
 	aim
