@@ -86,10 +86,10 @@ $(module): $(module_src) $(wildcard include/remap/*.h) $(KDIR)/include/generated
 # --- BPF: one object for all kernels, and what user space needs to load it
 
 BPF_CFLAGS := -std=gnu11 -g -O2 -target bpf -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-parameter \
-	-Ivmlinux -Ibpf
+	-Ivmlinux -Iinclude
 skeleton := build/bpf/telemetry.skel.h
 
-build/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h vmlinux/*.h) Makefile
+build/bpf/%.bpf.o: bpf/%.bpf.c include/remap/telemetry.h vmlinux/vmlinux.h Makefile
 	$(call quiet,BPF,$<)mkdir -p $(@D) && clang $(BPF_CFLAGS) -c -o $@ $<
 
 build/bpf/%.skel.h: build/bpf/%.bpf.o

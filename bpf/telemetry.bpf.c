@@ -2,7 +2,7 @@
 /*
  * Latency, errors and heat of the disks under remap devices, at the price of one probe for each
  * request: block_rq_complete, where the request still knows when it was made and when the device
- * got it. What there is to see besides, and how it is kept, is in telemetry.h.
+ * got it. What there is to see besides, and how it is kept, is in include/remap/telemetry.h.
  *
  * Which completions count. A request may end in several parts: its sectors are counted part by
  * part, the I/O itself with the last. One that a flush goes before or after (blk-flush.c) ends
@@ -16,7 +16,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
-#include "telemetry.h"
+#include "remap/telemetry.h"
 
 /* linux/blk_types.h; stable since 4.10, but for the drivers' own, which end behind all others */
 #define REQ_OP_MASK	0xff
@@ -55,7 +55,8 @@ struct {
 /* A bio on its way, from block_bio_queue to block_bio_complete. */
 struct in_flight {
 	__u64 time, sector;
-	__u32 bytes, area, disk;
+	__u32 bytes, disk;
+	__u32 area, id;			/* of the area: another may be in its place by the end */
 };
 
 struct {
@@ -372,7 +373,7 @@ static __noinline int is_watched_by_bios(__u32 disk)
 SEC("tp_btf/block_bio_queue")
 int BPF_PROG(bio_queue, struct bio *bio)
 {
-	__u32 disk = bio->bi_bdev->bd_disk->part0->bd_dev, index;
+	__u32 disk = bio->bi_bdev->bd_disk->part0->bd_dev;
 	const struct telemetry_area *a;
 	__u64 key = (__u64)bio;
 	struct in_flight f = { 0 };
@@ -382,14 +383,13 @@ int BPF_PROG(bio_queue, struct bio *bio)
 	f.bytes = bio->bi_iter.bi_size;
 	f.sector = bio->bi_iter.bi_sector;
 	f.disk = disk;
-	index = 0;
 	if (f.bytes) {
 		a = area_in(watch.chain[TELEMETRY_HASH(disk)], disk, f.sector);
 		if (!a)
 			return 0;
-		index = index_of(a);
+		f.area = a->index;
+		f.id = a->id;
 	}
-	f.area = index;
 	f.time = bpf_ktime_get_ns();
 	if (bpf_map_update_elem(&in_flight, &key, &f, 0))
 		__sync_fetch_and_add(&watch.missed_bios, 1);
@@ -401,7 +401,7 @@ int BPF_PROG(bio_complete, struct request_queue *q, struct bio *bio)
 {
 	__u64 key = (__u64)bio;
 	struct in_flight *f = bpf_map_lookup_elem(&in_flight, &key);
-	__u32 index, disk;
+	__u32 index, id, disk;
 	struct io io;
 
 	if (!f)
@@ -410,6 +410,7 @@ int BPF_PROG(bio_complete, struct request_queue *q, struct bio *bio)
 	io.bytes = f->bytes;
 	io.start = f->time;
 	index = f->area;
+	id = f->id;
 	disk = f->disk;
 	bpf_map_delete_elem(&in_flight, &key);
 	io.op = op_of(bio->bi_opf);
@@ -417,13 +418,12 @@ int BPF_PROG(bio_complete, struct request_queue *q, struct bio *bio)
 	io.last = true;
 	io.issued = 0;
 	io.now = bpf_ktime_get_ns();
-	if (index >= TELEMETRY_AREAS)
-		return 0;
 	if (!io.bytes) {
 		io.op = TELEMETRY_FLUSH;
 		return measure_flush(disk, &io);
 	}
-	measure(index, &io);
+	if (index < TELEMETRY_AREAS && area_at(index)->id == id)
+		measure(index, &io);
 	return 0;
 }
 

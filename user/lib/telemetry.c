@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Telemetry, from user space: see telemetry.h here and in bpf/.
+ * Telemetry, from user space: see telemetry.h here and in include/remap/.
  *
  * The table of areas lies in memory that the programs read at any time. It is changed in an order
  * that leaves no moment in which they could meet half an entry, and an entry that was unlinked is
@@ -24,6 +24,7 @@
 #include "telemetry.skel.h"
 #include "text.h"
 
+#define MOST_EVENTS	((int)(TELEMETRY_RING_BYTES / sizeof(struct telemetry_event)))
 #define BPFFS_MAGIC	0xcafe4a11	/* linux/magic.h: BPF_FS_MAGIC */
 
 struct remap_telemetry {
@@ -36,6 +37,7 @@ struct remap_telemetry {
 	u32 last_id;
 	remap_event_fn *fn;		/* while events are taken */
 	void *arg;
+	int taken;
 	char libbpf[256];		/* what it complained of last */
 };
 
@@ -50,6 +52,16 @@ static size_t map_bytes(unsigned int map, unsigned int cpus)
 		   sizeof(struct telemetry_surface) * TELEMETRY_AREAS;
 
 	return (n + page - 1) / page * page;
+}
+
+static int set_cpus(struct remap_telemetry *t, struct remap_err *err)
+{
+	int n = libbpf_num_possible_cpus();
+
+	if (n < 0)
+		return remap_fail_errno(err, n, "cannot tell how many CPUs there may be");
+	t->cpus = (unsigned int)n;
+	return 0;
 }
 
 /* ---- loading ---- */
@@ -110,7 +122,8 @@ static int on_event(void *ctx, void *data, size_t size)
 
 	(void)size;
 	t->fn(t->arg, data);
-	return 0;
+	/* where they come faster than they are taken there would be no end */
+	return ++t->taken < MOST_EVENTS ? 0 : -ECANCELED;
 }
 
 static int load(struct remap_telemetry *t, struct remap_err *err)
@@ -146,7 +159,11 @@ int remap_telemetry_open(struct remap_telemetry **result, struct remap_err *err)
 
 	if (!t)
 		return remap_fail_errno(err, -ENOMEM, "telemetry");
-	t->cpus = (unsigned int)libbpf_num_possible_cpus();
+	r = set_cpus(t, err);
+	if (r) {
+		free(t);
+		return r;
+	}
 	loading = t;
 	before = libbpf_set_print(keep_log);
 	r = load(t, err);
@@ -404,6 +421,15 @@ int remap_telemetry_missed(const struct remap_telemetry *t, u64 *missed, struct 
 	return 0;
 }
 
+u64 remap_telemetry_area_dropped(const struct remap_telemetry *t, u32 area)
+{
+	u64 dropped = 0;
+
+	for (unsigned int cpu = 0; cpu < t->cpus; cpu++)
+		dropped += *(volatile __u64 *)&t->rows[area * t->cpus + cpu].dropped;
+	return dropped;
+}
+
 u64 remap_telemetry_dropped(const struct remap_telemetry *t)
 {
 	return *(volatile __u64 *)&t->watch->dropped;
@@ -411,9 +437,13 @@ u64 remap_telemetry_dropped(const struct remap_telemetry *t)
 
 int remap_telemetry_poll(struct remap_telemetry *t, remap_event_fn *fn, void *arg, int timeout_ms)
 {
+	int r;
+
 	t->fn = fn;
 	t->arg = arg;
-	return ring_buffer__poll(t->ring, timeout_ms);
+	t->taken = 0;
+	r = ring_buffer__poll(t->ring, timeout_ms);
+	return r == -ECANCELED ? t->taken : r;
 }
 
 int remap_telemetry_fd(const struct remap_telemetry *t)
@@ -444,6 +474,19 @@ u64 remap_percentile(const u64 histogram[TELEMETRY_BUCKETS], unsigned int permil
 
 /* ---- pinning ---- */
 
+/* Files of these names are nobody else's there alone. */
+static int check_bpffs(const char *folder, struct remap_err *err)
+{
+	struct statfs fs;
+
+	if (statfs(folder, &fs))
+		return remap_fail_errno(err, -errno, "%s", folder);
+	if ((unsigned long)fs.f_type != BPFFS_MAGIC)
+		return remap_fail(err, -EINVAL, "%s is not in a bpffs (mount -t bpf bpf "
+				  "/sys/fs/bpf)", folder);
+	return 0;
+}
+
 static int pin_path(char *path, size_t size, const char *folder, const char *name)
 {
 	return snprintf(path, size, "%s/%s", folder, name) < (int)size ? 0 : -ENAMETOOLONG;
@@ -453,6 +496,8 @@ void remap_telemetry_unpin(const char *folder)
 {
 	char path[PATH_MAX];
 
+	if (check_bpffs(folder, NULL))
+		return;
 	for (size_t i = 0; i < sizeof(pinned) / sizeof(*pinned); i++)
 		if (!pin_path(path, sizeof(path), folder, pinned[i]))
 			unlink(path);
@@ -465,16 +510,18 @@ int remap_telemetry_pin(struct remap_telemetry *t, const char *folder, struct re
 		t->skel->maps.data_watch, t->skel->maps.rows, t->skel->maps.surfaces,
 	};
 	char path[PATH_MAX];
-	struct statfs fs;
+	bool made;
 	int r;
 
 	remap_telemetry_unpin(folder);
-	if (mkdir(folder, 0700) && errno != EEXIST)
+	made = !mkdir(folder, 0700);
+	if (!made && errno != EEXIST)
 		return remap_fail_errno(err, -errno, "%s", folder);
-	if (statfs(folder, &fs) || (unsigned long)fs.f_type != BPFFS_MAGIC) {
-		rmdir(folder);
-		return remap_fail(err, -EINVAL, "%s is not in a bpffs (mount -t bpf bpf "
-				  "/sys/fs/bpf)", folder);
+	r = check_bpffs(folder, err);
+	if (r) {
+		if (made)
+			rmdir(folder);
+		return r;
 	}
 	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++) {
 		r = pin_path(path, sizeof(path), folder, pinned[i]);
@@ -488,23 +535,48 @@ int remap_telemetry_pin(struct remap_telemetry *t, const char *folder, struct re
 	return 0;
 }
 
+/* Is it a map of ours, of this version and this machine's CPUs? */
+static int check_map(int fd, unsigned int map, unsigned int cpus)
+{
+	static const size_t size[] = {
+		sizeof(struct telemetry_watch), sizeof(struct telemetry_row),
+		sizeof(struct telemetry_surface),
+	};
+	const u32 entries[] = { 1, TELEMETRY_AREAS * cpus, TELEMETRY_AREAS };
+	struct bpf_map_info info = { 0 };
+	__u32 n = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &n))
+		return -errno;
+	return info.type == BPF_MAP_TYPE_ARRAY && info.value_size == size[map] &&
+	       info.max_entries == entries[map] ? 0 : -EPROTO;
+}
+
 int remap_telemetry_open_pinned(struct remap_telemetry **result, const char *folder,
 				struct remap_err *err)
 {
 	struct remap_telemetry *t = calloc(1, sizeof(*t));
-	int fd[] = { -1, -1, -1 }, r = 0;
+	int fd[] = { -1, -1, -1 }, r;
 	char path[PATH_MAX];
 
 	if (!t)
 		return remap_fail_errno(err, -ENOMEM, "telemetry");
-	t->cpus = (unsigned int)libbpf_num_possible_cpus();
+	r = set_cpus(t, err);
+	if (r) {
+		free(t);
+		return r;
+	}
 	for (size_t i = 0; !r && i < sizeof(pinned) / sizeof(*pinned); i++) {
 		r = pin_path(path, sizeof(path), folder, pinned[i]);
 		fd[i] = r ? -1 : bpf_obj_get(path);
 		if (!r && fd[i] < 0)
 			r = -errno;
+		if (!r)
+			r = check_map(fd[i], (unsigned int)i, t->cpus);
 	}
-	if (r)
+	if (r == -EPROTO)
+		remap_fail(err, r, "telemetry in %s is of another version", folder);
+	else if (r)
 		remap_fail_errno(err, r, "no telemetry in %s", folder);
 	else
 		r = map_all(t, fd, PROT_READ, err);

@@ -12,9 +12,9 @@
 
 #include <linux/types.h>
 #include <sys/types.h>
-#include "../../bpf/telemetry.h"
 #include "err.h"
 #include "format.h"
+#include "remap/telemetry.h"
 
 struct remap_telemetry;
 
@@ -83,6 +83,9 @@ void remap_telemetry_read(const struct remap_telemetry *t, u32 area, struct rema
  */
 int remap_telemetry_missed(const struct remap_telemetry *t, u64 *missed, struct remap_err *err);
 
+/** remap_telemetry_area_dropped() - its events for which there was no room, as of read(), alone */
+u64 remap_telemetry_area_dropped(const struct remap_telemetry *t, u32 area);
+
 /** remap_telemetry_dropped() - events of remap devices for which there was no room */
 u64 remap_telemetry_dropped(const struct remap_telemetry *t);
 
@@ -90,7 +93,7 @@ typedef void remap_event_fn(void *arg, const struct telemetry_event *e);
 
 /**
  * remap_telemetry_poll() - take events, waiting for them at most @timeout_ms (-1: for ever)
- * Return: their number, or -EINTR and the like
+ * Return: their number, which is at most what the ring holds, or -EINTR and the like
  */
 int remap_telemetry_poll(struct remap_telemetry *t, remap_event_fn *fn, void *arg, int timeout_ms);
 
@@ -107,7 +110,7 @@ void remap_telemetry_unpin(const char *folder);
 
 /**
  * remap_telemetry_open_pinned() - read what another process has loaded: area(), read(), dropped()
- * Return: 0, or -ENOENT if nobody has
+ * Return: 0; -ENOENT if nobody has; -EPROTO if what is there is not this version's
  */
 int remap_telemetry_open_pinned(struct remap_telemetry **t, const char *folder,
 				struct remap_err *err);
