@@ -288,3 +288,11 @@ load cli
 	run --separate-stderr -0 remapctl stop /dev/mapper/t
 	[[ -z $output && -z $stderr && ! -e /dev/mapper/t ]]
 }
+
+# As in an initramfs. There is nobody to wait for then, which libdevmapper never calls ready.
+@test "start and stop: without udev they do not wait for it" {
+	prepare
+	export DM_DISABLE_UDEV=1
+	timeout 100 remapctl start t --data $DATA --spare $SPARE
+	timeout 100 remapctl stop t
+}

@@ -10,8 +10,10 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libdevmapper.h>
+#include <linux/dm-ioctl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -280,10 +282,14 @@ static const char *word_end(const char *s)
 static void parse_table(struct remap_target *t, const char *params)
 {
 	unsigned int ma[2], mi[2];
+	u64 start[2];
 
-	if (sscanf(params, "%u:%u %*s %u:%u", &ma[0], &mi[0], &ma[1], &mi[1]) == 4) {
+	if (sscanf(params, "%u:%u %" SCNu64 " %u:%u %" SCNu64, &ma[0], &mi[0], &start[0], &ma[1],
+		   &mi[1], &start[1]) == 6) {
 		t->data = makedev(ma[0], mi[0]);
+		t->data_start = start[0];
 		t->spare = makedev(ma[1], mi[1]);
+		t->spare_start = start[1];
 	}
 }
 
@@ -482,6 +488,34 @@ int remap_dm_find_spare(dev_t spare, struct remap_target *t, struct remap_err *e
 	return r;
 }
 
+/* ---- events ---- */
+
+int remap_dm_rearm(int fd)
+{
+	struct dm_ioctl arg = {
+		.version = { 4, 37, 0 },	/* which brought it, with Linux 4.14 */
+		.data_size = sizeof(arg),
+	};
+
+	return ioctl(fd, DM_DEV_ARM_POLL, &arg) ? -errno : 0;
+}
+
+int remap_dm_events(struct remap_err *err)
+{
+	int fd, r;
+
+	/* to open it would load the module */
+	if (!dm_present())
+		return remap_fail(err, -ENODEV, "the kernel has no device-mapper");
+	fd = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
+	r = fd < 0 ? -errno : remap_dm_rearm(fd);
+	if (!r)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return remap_fail_errno(err, r, "/dev/mapper/control");
+}
+
 /* ---- create, remove ---- */
 
 /*
@@ -493,6 +527,11 @@ int remap_dm_find_spare(dev_t spare, struct remap_target *t, struct remap_err *e
 
 static void wait_for_udev(uint32_t cookie)
 {
+	if (!cookie || !dm_udev_get_sync_support()) {
+		/* nobody to wait for, which the other one would never call ready */
+		dm_udev_wait(cookie);
+		return;
+	}
 	for (unsigned int i = 0; i < UDEV_SECONDS * 100; i++) {
 		int ready = 0;
 

@@ -25,6 +25,7 @@ struct remap_target {
 	bool suspended;
 	u64 sectors;
 	dev_t data, spare;			/* 0 where the table line was not understood */
+	u64 data_start, spare_start;		/* sectors of these */
 	enum remap_state state;
 	u64 word[REMAP_ST_WORDS];		/* by enum remap_status_word, but for the state */
 };
@@ -101,6 +102,16 @@ int remap_dm_message(const char *name, char **reply, struct remap_err *err, cons
 int remap_dm_each_remap(const char *name, u64 from,
 			int (*fn)(void *arg, u64 sector, u64 count, u64 slot, u64 lost), void *arg,
 			struct remap_err *err);
+
+/**
+ * remap_dm_events() - open for poll(2): readable once a device of device-mapper, of whatever kind,
+ * has come, gone or changed, or has told of an event
+ * Return: a descriptor, -ENODEV if the kernel has no device-mapper yet, or an error
+ */
+int remap_dm_events(struct remap_err *err);
+
+/** remap_dm_rearm() - what has been so far makes it readable no more. Return: 0 or -errno */
+int remap_dm_rearm(int fd);
 
 /** remap_dm_verify() - ask the target for the state of the replicas */
 int remap_dm_verify(const char *name, enum remap_replica_state state[REMAP_ZONES],
