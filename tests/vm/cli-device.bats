@@ -231,12 +231,21 @@ load cli
 	[[ $status == 0 || ($status == 1 && $stderr == *"run modprobe dm-remap"*) ]]
 }
 
+# With all that uses it: suites before this one have loaded what they needed.
+unload() { # MODULE
+	local holder
+	for holder in "/sys/module/$1/holders"/*; do
+		[[ ! -e $holder ]] || unload "${holder##*/}"
+	done
+	[[ ! -e /sys/module/$1 ]] || rmmod "$1"
+}
+
 # modprobe: what the kernel calls to load a module by itself, as it does when it is asked for one.
 @test "without device-mapper in the kernel, there are no devices; start loads all it needs" {
 	local modprobe
 	prepare
 	modprobe=$(</proc/sys/kernel/modprobe)
-	rmmod dm_remap dm_mod
+	unload dm_mod
 	echo /bin/false >/proc/sys/kernel/modprobe
 	run --separate-stderr remapctl status
 	echo "$status:$output$stderr" >/tmp/all
