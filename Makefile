@@ -50,11 +50,13 @@ tools := $(foreach t,$(tool_dirs),build/bin/$(tool_$(t)))
 unit_src := $(wildcard tests/unit/test_*.c)
 unit_support := $(filter-out $(unit_src),$(wildcard tests/unit/*.c))
 unit_programs := $(unit_src:tests/unit/%.c=build/unit/%)
-unit_obj := $(patsubst %.c,build/unit/obj/%.o,$(lib_src) $(telemetry_src) user/agent/policy.c \
-	$(unit_support))
+unit_obj := $(patsubst %.c,build/unit/obj/%.o,$(lib_src) $(telemetry_src) \
+	$(addprefix user/agent/,policy.c config.c state.c smart.c) $(unit_support))
 fuzzers := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 vm_programs := $(patsubst tests/vm/%.c,build/tests/%,$(wildcard tests/vm/*.c))
-man_pages := $(wildcard man/*.8 user/*/*.8)
+man_pages := $(wildcard user/*/*.[58])
+units := $(wildcard user/*/*.service.in)
+configs := $(wildcard user/*/*.conf)
 module_src := $(wildcard kernel/*.[ch]) kernel/Kbuild
 module := build/$(KVER)/dm-remap.ko
 
@@ -110,11 +112,16 @@ build/sources: FORCE
 	@mkdir -p $(@D); echo '$(sort $(wildcard kernel/*.c user/*/*.c tests/unit/*.c))' >$@.new; \
 	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
+# Objects and libraries that not all tools need: TOOL_obj, TOOL_packages.
+agent_obj := build/user/lib/telemetry.o
+agent_packages := libbpf libsystemd inih libmicrohttpd
+
 define tool_rule
-build/bin/$(tool_$(1)): $(patsubst %.c,build/%.o,$(wildcard user/$(1)/*.c)) build/lib/libremap.a \
-	build/sources
+build/bin/$(tool_$(1)): $(patsubst %.c,build/%.o,$(wildcard user/$(1)/*.c)) $($(1)_obj) \
+	build/lib/libremap.a build/sources
 	$$(call quiet,LD,$$@)mkdir -p $$(@D) && $$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ \
-		$$(filter %.o %.a,$$^) $$(PKG_LIBS)
+		$$(filter %.o %.a,$$^) $$(PKG_LIBS) \
+		$(if $($(1)_packages),$$(shell pkg-config --libs $($(1)_packages)))
 endef
 $(foreach t,$(tool_dirs),$(eval $(call tool_rule,$(t))))
 
@@ -129,7 +136,7 @@ crash_ldflags := -Wl,--wrap=remap_crc32c
 
 build/unit/test_%: build/unit/obj/tests/unit/test_%.o $(unit_obj) build/sources
 	$(call quiet,LD,$@)$(CC) $(CFLAGS) $(SANITIZE) $($*_ldflags) -o $@ $(filter %.o,$^) \
-		$(PKG_LIBS) $(shell pkg-config --libs cmocka libbpf)
+		$(PKG_LIBS) $(shell pkg-config --libs cmocka libbpf inih)
 
 # libFuzzer is clang's, so all that it is to see into is built by clang.
 build/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h $(lib_src) $(wildcard kernel/*.h user/lib/*.h) \
@@ -208,21 +215,29 @@ lint: $(skeleton) ## static checks of scripts, sources, man pages
 # --- installation
 
 # Without KVER= the module is for the newest headers, which need not be the kernel that runs.
-install: all ## install module, tools and man pages (DESTDIR, PREFIX)
+install: all ## install module, tools, service and man pages (DESTDIR, PREFIX)
 ifeq ($(origin KVER)$(DESTDIR),file)
 	$(Q)[ '$(KVER)' = "$$(uname -r)" ] || { echo "install: no headers for the running kernel:" \
 		"install linux-headers-$$(uname -r), or say KVER=$(KVER)" >&2; exit 1; }
 endif
 	$(Q)install -D -m 644 $(module) $(DESTDIR)/lib/modules/$(KVER)/updates/dm-remap.ko
 	$(Q)if [ -n '$(tools)' ]; then install -D -t $(DESTDIR)$(PREFIX)/sbin $(tools); fi
-	$(Q)if [ -n '$(man_pages)' ]; then \
-		install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 $(man_pages); fi
+	$(Q)for f in $(man_pages); do \
+		install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$${f##*.} $$f || exit; done
+	$(Q)for f in $(units); do n=$${f##*/}; \
+		install -d $(DESTDIR)$(PREFIX)/lib/systemd/system && \
+		sed 's|@SBINDIR@|$(PREFIX)/sbin|' $$f \
+			>$(DESTDIR)$(PREFIX)/lib/systemd/system/$${n%.in} || exit; done
+	$(Q)for f in $(configs); do [ -e $(DESTDIR)/etc/$${f##*/} ] || \
+		install -D -m 644 -t $(DESTDIR)/etc $$f || exit; done
 	$(Q)[ -n '$(DESTDIR)' ] || depmod $(KVER)
 
 uninstall: ## remove what install put there
 	$(Q)rm -f $(DESTDIR)/lib/modules/$(KVER)/updates/dm-remap.ko \
 		$(addprefix $(DESTDIR)$(PREFIX)/sbin/,$(notdir $(tools))) \
-		$(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,$(notdir $(man_pages)))
+		$(foreach f,$(man_pages),$(DESTDIR)$(PREFIX)/share/man/man$(patsubst .%,%,$(suffix \
+			$(f)))/$(notdir $(f))) \
+		$(patsubst %.in,$(DESTDIR)$(PREFIX)/lib/systemd/system/%,$(notdir $(units)))
 	$(Q)[ -n '$(DESTDIR)' ] || depmod $(KVER)
 
 clean: ## remove build/

@@ -1,0 +1,162 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# remap-agent: what it leaves alone, what it holds out against, and how it goes without it.
+
+bats_require_minimum_version 1.5.0
+load agent
+
+setup() {
+	[[ -r /sys/kernel/btf/vmlinux ]] || skip "the kernel has no BTF"
+	load_module
+	rm -rf "$STATE" "$CONFIG" "$LOG"
+	make_null_blk data 64
+	make_null_blk spare 16
+}
+
+teardown() {
+	end_agent
+	remove_devices
+}
+
+# Memory that a process had at most, in KiB.
+peak() { # PID
+	awk '/^VmHWM:/ { print $2 }' "/proc/$1/status"
+}
+
+@test "a second agent refuses; mistakes in the configuration are named and change nothing" {
+	agent
+	run -1 remap-agent --config "$CONFIG" --state "$STATE"
+	[[ $output == "remap-agent: another remap-agent runs already, as process $AGENT" ]]
+	configure "[move]" "strikes = 99" "wimdow = 3s"
+	kill -HUP "$AGENT"
+	says 20 "the configuration stays as it was"
+	logged "$CONFIG:2: strikes = 99: must be from 1 to 8, or 0"
+	logged "$CONFIG:3: wimdow: no such setting in [move]"
+	configure "[agent]" "metrics = 127.0.0.1:9500"
+	kill -HUP "$AGENT"
+	says 20 "read the configuration again"
+	curl -sf http://127.0.0.1:9500/metrics | grep -q "^# EOF"
+	run ! metrics
+	end_agent
+	configure "[agent]" "metrics = 192.0.2.1:80"
+	run -1 remap-agent --config "$CONFIG" --state "$STATE"
+	[[ $output == "remap-agent: cannot serve metrics at 192.0.2.1:80: "*"(metrics = "* ]]
+	run -1 remap-agent --config "$CONFIG" --state /proc/nowhere
+	run -2 remap-agent --frob
+}
+
+@test "in a dry run it says what it would do" {
+	configure "[move]" "slow = 100ms" "[scrub]" "interval = 0"
+	slow_disk 80000 8 300
+	remapctl create t --data /dev/mapper/under --spare "$SPARE"
+	agent --dry-run
+	read_until_said() { read_sector 80000; logged "t: would move block 10000 (sector 80000)"; }
+	wait_for 60 read_until_said
+	[[ -z $(remapped) ]]
+}
+
+@test "a device that does not answer holds up nobody else" {
+	make_null_blk other 64
+	make_null_blk third 16
+	configure "[read]" "rate = 64M"
+	dmsetup create under --table "0 131072 linear $DATA 0"
+	dmsetup create spare2 --table "0 32768 linear $SPARE 0"
+	settle
+	remapctl create u --data /dev/mapper/under --spare /dev/mapper/spare2
+	remapctl create t --data /dev/other --spare /dev/third
+	dmsetup suspend --noflush --nolockfs spare2
+	dmsetup suspend --noflush --nolockfs under
+	agent
+	says 20 "u: found"
+	# it waits for both devices of that one
+	says 20 "t: replicas of the metadata: ok ok ok ok ok"
+	says 20 "t: read sectors 0 to 131071: all is well"
+	[[ $(metric 'dm_remap_scrub_running{target="u"}') == 1 ]]
+	run ! logged "u: read sectors"
+	run ! logged "u: replicas"
+	dmsetup resume under
+	dmsetup resume spare2
+	says 20 "u: replicas of the metadata: ok ok ok ok ok"
+	says 20 "u: read sectors 0 to 131071: all is well"
+}
+
+@test "blocks get slow, need retries, die: without the agent they are lost" {
+	failing_disk
+	run -1 pattern verify "$T" 0 131072 3
+	# one that needed retries may have needed two, and so have been moved without the agent
+	(($(field lost_sectors) >= 16))
+}
+
+# The ring holds 14,000 events: most of these are dropped, and counted.
+@test "a storm of 131,072 errors: bounded memory, few words, and every error is counted" {
+	local missed seen i
+	configure "[scrub]" "interval = 0"
+	remapctl create t --data "$DATA" --spare "$SPARE"
+	agent
+	says 20 "t: replicas of the metadata"
+	# not at once: 6.1 keeps a long list that it gets in one piece in the wrong order
+	for ((i = 0; i < 131072; i += 512)); do
+		bad data "$i" $((i + 511))
+	done
+	# each is to be a request of its own
+	echo 2 >"/sys/block/$(node_of data)/queue/nomerges"
+	run fio --name=storm --filename="$DATA" --ioengine=libaio --iodepth=64 --direct=1 \
+		--rw=read --bs=512 --size=64m --continue_on_error=all --minimal
+	all_seen() {
+		missed=$(metric remap_agent_ios_missed_total)
+		seen=$(metric 'dm_remap_device_errors_total{target="t",device="data"}')
+		echo "seen $seen, missed $missed"
+		((seen + missed >= 131072))
+	}
+	wait_for 60 all_seen
+	wait_for 60 logged "t: state is paused"
+	cat "$LOG"
+	metrics | grep dropped
+	echo "peak: $(peak "$AGENT") KiB, $(grep -c . "$LOG") lines"
+	(($(peak "$AGENT") < 32768))
+	(($(grep -c . "$LOG") < 100))
+	for ((i = 0; i < 131072; i += 512)); do
+		good data "$i" $((i + 511))
+	done
+	remapctl reset t
+	says 20 "t: state is active again"
+}
+
+@test "64 devices: each is watched and checked, in bounded memory" {
+	local i table part first
+	remove_null_blk spare
+	make_null_blk spare 160
+	{
+		echo "label: gpt"
+		for ((i = 0; i < 64; i++)); do
+			echo "size=2MiB"
+		done
+	} | sfdisk -q "$SPARE"
+	settle
+	dmsetup create piece --table "0 2048 linear $DATA 0"
+	settle
+	first=$(partition spare 1)
+	remapctl format --data /dev/mapper/piece --spare "$first"
+	dmsetup remove --retry piece
+	for ((i = 0; i < 64; i++)); do
+		part=$(partition spare $((i + 1)))
+		((i == 0)) || dd if="$first" of="$part" bs=1M oflag=direct status=none
+		table="0 2048 remap $DATA $((i * 2048)) $part 0"
+		dmsetup create --noudevsync "t$i" --table "$table"
+	done
+	settle
+	agent
+	all_checked() { [[ $(times_logged "replicas of the metadata: ok ok ok ok ok") == 64 ]]; }
+	wait_for 120 all_checked
+	[[ $(metrics | grep -c '^dm_remap_device_ios_total{.*op="read"}') == 128 ]]
+	run ! logged "not watched"
+	echo "peak: $(peak "$AGENT") KiB, $(metrics | wc -c) bytes of metrics"
+	(($(peak "$AGENT") < 65536))
+	for ((i = 0; i < 64; i++)); do
+		dmsetup remove --retry --noudevsync "t$i"
+	done
+	all_gone() { [[ $(times_logged "is gone") == 64 ]]; }
+	wait_for 60 all_gone
+	wait_for 10 gone
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the parts of remap-agent share. One thread, one loop (sd-event): nothing in it may wait for
+ * a device; what has to is a child (child.h).
+ *
+ *   remap-agent.c	the command line, start and end, signals
+ *   targets.c		which remap devices there are; telemetry in, actions out
+ *   policy.c		what to do; helper.c: how it is done
+ *   say.c		the journal, and the program that is told of events
+ *   metrics.c		OpenMetrics, by HTTP
+ *   config.c, state.c, smart.c	what their names say
+ */
+#ifndef REMAP_AGENT_H
+#define REMAP_AGENT_H
+
+#include <systemd/sd-event.h>
+#include "child.h"
+#include "config.h"
+#include "dm.h"
+#include "policy.h"
+#include "state.h"
+#include "telemetry.h"
+
+#define AGENT_ACTIONS	(AGENT_TELL + 1)
+
+/* The two devices of a target, as telemetry sees them. */
+enum agent_side { AGENT_DATA, AGENT_SPARE, AGENT_SIDES };
+
+struct agent;
+
+/* Something that may happen too often to tell each time. */
+struct agent_often {
+	u64 until;			/* when what came since is told, in one line; 0: now */
+	u64 count;			/* since then */
+	u64 sector;			/* the latest */
+};
+
+/* Of each target one for each kind of action. */
+struct agent_job {
+	struct agent_target *target;
+	struct agent_child *child;	/* NULL: nothing is under way */
+	struct agent_action action;	/* what is, or was last */
+	u64 at;				/* sector, of a read or a scrub */
+	u64 unreadable, first;		/* sectors, and the first of them */
+	char said[200];			/* why it was in vain */
+	u64 good, bad;			/* how often */
+};
+
+struct agent_target {
+	struct agent_target *next;
+	struct agent *agent;
+	unsigned int number;		/* never used again */
+	struct remap_target dm;		/* as it was last seen */
+	char key[REMAP_DM_UUID_LEN];	/* what it is called for good */
+	bool seen;			/* in the list that is being gone through */
+
+	struct {
+		bool watched;
+		u32 area, id;
+	} side[AGENT_SIDES];
+	u64 dropped;			/* events of the data device */
+	struct agent_often errors, slow;
+
+	struct agent_job job[AGENT_ACTIONS];
+	u64 told[AGENT_TELLS];
+
+	bool replicas_known;
+	enum remap_replica_state replica[REMAP_ZONES];
+	u64 checked_at;			/* wall clock, s; 0: not yet */
+
+	bool unsaved;
+	u64 saved_at;			/* last */
+	struct agent_child *saver;
+	struct agent_child *smart;
+	u64 smart_at;			/* when to ask next */
+	bool smart_known;
+	u64 smart_bad;
+};
+
+struct agent {
+	sd_event *loop;
+	struct agent_settings settings;
+	bool dry_run;			/* by the command line, whatever the file says */
+	bool to_journal;
+	const char *state_folder, *pin_folder, *self;
+
+	struct agent_policy *policy;
+	struct agent_target *targets;
+	unsigned int last_number;
+
+	struct remap_telemetry *telemetry;	/* NULL: there is none, ... */
+	bool attached;			/* the target's tracepoints are */
+	struct agent_target *owner[TELEMETRY_AREAS];
+	sd_event_source *on_events, *on_dm, *on_time, *on_refresh;
+	int dm_fd;			/* -1: not open */
+	bool no_smartctl;		/* and that was said */
+	struct remap_err complaint;	/* what was said last of all targets, not to be repeated */
+	unsigned int programs;		/* children that are told of events */
+	u64 programs_dropped;
+	struct agent_metrics *metrics;
+};
+
+/* ---- targets.c ---- */
+
+/** agent_now() - seconds of a clock that only goes forward, asleep or not */
+u64 agent_now(void);
+
+/** agent_begin() - load telemetry if there is any, find the targets, and see to them from now on */
+int agent_begin(struct agent *a, struct remap_err *err);
+
+/** agent_reconfigure() - the settings are others now */
+void agent_reconfigure(struct agent *a);
+
+/** agent_end() - give up what is under way, save what is to be saved */
+void agent_end(struct agent *a);
+
+/* ---- say.c ---- */
+
+/**
+ * agent_say() - one line to the journal or to standard error
+ * @priority: as of syslog(3)
+ * @t: which target it is about, or NULL
+ * @act: which action, or NULL; its kind, sector and count become fields of the journal's entry
+ * @result: "begun", "done", "failed", or NULL
+ */
+void agent_say(const struct agent *a, int priority, const struct agent_target *t,
+	       const struct agent_action *act, const char *result, const char *fmt, ...)
+	__attribute__((format(printf, 6, 7)));
+
+/** agent_tell() - a person is to know: say it, and run the program for events */
+void agent_tell(struct agent *a, struct agent_target *t, const struct agent_action *act);
+
+/** agent_action_name() - "move", "read", ... */
+const char *agent_action_name(enum agent_action_kind kind);
+const char *agent_tell_name(enum agent_tell tell);
+
+/* ---- metrics.c ---- */
+
+/** agent_metrics_begin() - serve at the settings' address */
+int agent_metrics_begin(struct agent *a, struct remap_err *err);
+void agent_metrics_end(struct agent *a);
+
+/** agent_metrics_text() - all of it. Caller frees. Return: NULL if there is no memory */
+char *agent_metrics_text(const struct agent *a, size_t *size);
+
+#endif

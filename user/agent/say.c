@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the agent says: to the journal with fields (remap-agent(8) lists them), or to standard
+ * error, one line each; and the program that is run for what a person should know.
+ */
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <systemd/sd-journal.h>
+#include "agent.h"
+#include "text.h"
+
+#define PROGRAMS	8	/* that run at once; what comes then is dropped, and counted */
+#define PROGRAM_SECONDS	60
+#define FIELDS		12
+
+const char *agent_action_name(enum agent_action_kind kind)
+{
+	static const char *const name[] = {
+		[AGENT_MOVE] = "move", [AGENT_READ] = "read", [AGENT_CHECK] = "check",
+		[AGENT_REPAIR] = "repair", [AGENT_SCRUB] = "scrub", [AGENT_TELL] = "tell",
+	};
+
+	return name[kind];
+}
+
+const char *agent_tell_name(enum agent_tell tell)
+{
+	static const char *const name[] = AGENT_TELL_NAMES;
+
+	return name[tell];
+}
+
+struct fields {
+	struct iovec v[FIELDS];
+	char text[FIELDS][720];
+	int n;
+};
+
+static void add(struct fields *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void add(struct fields *f, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(f->text[f->n], sizeof(f->text[0]), fmt, ap);
+	va_end(ap);
+	f->v[f->n].iov_base = f->text[f->n];
+	f->v[f->n].iov_len = strlen(f->text[f->n]);
+	f->n++;
+}
+
+static bool to_journal(int priority, const struct agent_target *t, const struct agent_action *act,
+		       const char *result, const char *line)
+{
+	struct fields f = { .n = 0 };
+
+	add(&f, "MESSAGE=%s", line);
+	add(&f, "PRIORITY=%d", priority);
+	add(&f, "SYSLOG_IDENTIFIER=remap-agent");
+	if (t) {
+		add(&f, "REMAP_NAME=%s", t->dm.name);
+		add(&f, "REMAP_UUID=%s", t->key);
+	}
+	if (act && act->kind == AGENT_TELL)
+		add(&f, "REMAP_EVENT=%s", agent_tell_name(act->tell));
+	else if (act)
+		add(&f, "REMAP_ACTION=%s", agent_action_name(act->kind));
+	if (act && act->count) {
+		add(&f, "REMAP_SECTOR=%llu", (unsigned long long)act->sector);
+		add(&f, "REMAP_SECTORS=%llu", (unsigned long long)act->count);
+	}
+	if (result)
+		add(&f, "REMAP_RESULT=%s", result);
+	return !sd_journal_sendv(f.v, f.n);
+}
+
+void agent_say(const struct agent *a, int priority, const struct agent_target *t,
+	       const struct agent_action *act, const char *result, const char *fmt, ...)
+{
+	char raw[512], text[512], line[700];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(raw, sizeof(raw), fmt, ap);
+	va_end(ap);
+	remap_text_clean(text, sizeof(text), raw);
+	snprintf(line, sizeof(line), "%s%s%s", t ? t->dm.name : "", t ? ": " : "", text);
+	if (a->to_journal && to_journal(priority, t, act, result, line))
+		return;
+	fprintf(stderr, "remap-agent: %s\n", line);
+}
+
+/* ---- the program ---- */
+
+static void on_program(void *arg, int status, const char *output)
+{
+	struct agent *a = arg;
+
+	(void)output;
+	a->programs--;
+	if (status == 128 + SIGKILL)
+		agent_say(a, LOG_WARNING, NULL, NULL, NULL, "%s was killed: it had not ended after "
+			  "%u s", a->settings.program, PROGRAM_SECONDS);
+	else if (status)
+		agent_say(a, LOG_WARNING, NULL, NULL, NULL, "%s ended with status %d",
+			  a->settings.program, status);
+}
+
+/* The environment it gets, in which lists begin with what remap-agent's own has. */
+static char **program_env(const struct agent_target *t, const struct agent_action *act)
+{
+	size_t n = 0, i = 0;
+	char **env;
+	bool ok;
+
+	while (environ[n])
+		n++;
+	env = calloc(n + 8, sizeof(*env));
+	if (!env)
+		return NULL;
+	for (size_t k = 0; k < n; k++) {
+		/* as of a service: not for others */
+		if (strncmp(environ[k], "NOTIFY_SOCKET=", 14) &&
+		    strncmp(environ[k], "WATCHDOG_", 9)) {
+			env[i] = strdup(environ[k]);
+			i += !!env[i];
+		}
+	}
+	ok = asprintf(&env[i++], "REMAP_EVENT=%s", agent_tell_name(act->tell)) > 0 &&
+	     asprintf(&env[i++], "REMAP_NAME=%s", t->dm.name) > 0 &&
+	     asprintf(&env[i++], "REMAP_UUID=%s", t->key) > 0 &&
+	     asprintf(&env[i++], "REMAP_SEVERITY=%s", act->urgent ? "alert" : "info") > 0 &&
+	     asprintf(&env[i++], "REMAP_MESSAGE=%s", act->why) > 0;
+	if (!ok)
+		env[i - 1] = NULL;
+	return env;
+}
+
+void agent_tell(struct agent *a, struct agent_target *t, const struct agent_action *act)
+{
+	char *argv[] = {
+		a->settings.program, (char *)agent_tell_name(act->tell), t->dm.name,
+		(char *)act->why, NULL,
+	};
+	struct agent_child_spec spec = {
+		.argv = argv, .seconds = PROGRAM_SECONDS, .ended = on_program, .arg = a,
+	};
+	struct agent_child *c;
+	struct remap_err err;
+	char **env;
+
+	t->told[act->tell]++;
+	agent_say(a, act->urgent ? LOG_ALERT : LOG_NOTICE, t, act, NULL, "%s", act->why);
+	if (!*a->settings.program)
+		return;
+	if (a->programs == PROGRAMS) {
+		if (!a->programs_dropped++)
+			agent_say(a, LOG_WARNING, NULL, NULL, NULL, "%u times %s runs already: "
+				  "it is not told of more", PROGRAMS, a->settings.program);
+		return;
+	}
+	env = program_env(t, act);
+	spec.env = env;
+	if (env && !agent_child_run(a->loop, &spec, &c, &err))
+		a->programs++;
+	else
+		agent_say(a, LOG_ERR, NULL, NULL, NULL, "%s", env ? err.text : "out of memory");
+	for (size_t i = 0; env && env[i]; i++)
+		free(env[i]);
+	free(env);
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Of what smartctl --json says, the counts of bad sectors. Its fields are in the source of
+ * smartmontools (ataprint.cpp, scsiprint.cpp, nvmeprint.cpp); numbers of ATA attributes are those
+ * that all vendors use for the purpose: 5 reallocated, 197 pending, 198 offline uncorrectable.
+ */
+#include <json-c/json.h>
+#include "smart.h"
+
+static bool number(struct json_object *o, const char *name, u64 *value)
+{
+	struct json_object *v;
+
+	if (!json_object_object_get_ex(o, name, &v) || !json_object_is_type(v, json_type_int))
+		return false;
+	*value = json_object_get_uint64(v);
+	return true;
+}
+
+static bool ata(struct json_object *o, u64 *bad)
+{
+	struct json_object *attributes, *table, *raw;
+	bool found = false;
+
+	if (!json_object_object_get_ex(o, "ata_smart_attributes", &attributes) ||
+	    !json_object_object_get_ex(attributes, "table", &table) ||
+	    !json_object_is_type(table, json_type_array))
+		return false;
+	for (size_t i = 0; i < json_object_array_length(table); i++) {
+		struct json_object *a = json_object_array_get_idx(table, i);
+		u64 id, value;
+
+		if (!number(a, "id", &id) || (id != 5 && id != 197 && id != 198) ||
+		    !json_object_object_get_ex(a, "raw", &raw) || !number(raw, "value", &value))
+			continue;
+		/* some vendors keep other things in the upper half */
+		*bad += value & 0xffffffff;
+		found = true;
+	}
+	return found;
+}
+
+bool agent_smart_bad(const char *json, u64 *bad)
+{
+	struct json_object *o = json_tokener_parse(json), *log;
+	bool found;
+
+	*bad = 0;
+	found = ata(o, bad) || number(o, "scsi_grown_defect_list", bad) ||
+		(json_object_object_get_ex(o, "nvme_smart_health_information_log", &log) &&
+		 number(log, "media_errors", bad));
+	json_object_put(o);
+	return found;
+}

@@ -1,0 +1,960 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The remap devices of the machine: found, watched, and what the policy wants done to them done.
+ *
+ * What happens is told in three ways: telemetry's events; the events of device-mapper, for which
+ * all targets are looked at again, as for a device that comes or goes; and a look every few
+ * seconds, whatever happens.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/sysmacros.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+#include "agent.h"
+#include "device.h"
+#include "helper.h"
+#include "smart.h"
+#include "text.h"
+
+#define SECOND		1000000ULL	/* of sd-event's time */
+#define LOOK		5		/* s between looks at all targets, if nothing happens */
+#define CALM		(SECOND / 5)	/* between looks for what happens */
+#define OFTEN		10		/* s between lines about what happens all the time */
+#define CHUNK		2048		/* sectors that a scrub reads at once */
+#define SAVE_AFTER	10		/* s of progress that may be lost */
+#define SLOW_DISK	1000000000ULL	/* ns */
+#define SLOW_OTHERS	200000000ULL
+#define SMART_SECONDS	60
+#define SMART_KEEP	(1 << 20)
+#define TAKES		10		/* times in a second that events are taken */
+#define END_SECONDS	5		/* for what is to be saved */
+
+u64 agent_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (u64)ts.tv_sec + 1;	/* the policy's times are not 0 */
+}
+
+static void act(struct agent *a);
+
+static bool under_way(const struct agent_target *t, enum agent_action_kind kind)
+{
+	return t->job[kind].child;
+}
+
+/* ---- what outlives us ---- */
+
+static void saved(void *arg, int status, const char *output)
+{
+	struct agent_target *t = arg;
+
+	t->saver = NULL;
+	if (!status)
+		return;
+	agent_say(t->agent, LOG_WARNING, t, NULL, NULL, "cannot save what was done: %.*s",
+		  (int)strcspn(output, "\n"), strncmp(output, "error ", 6) ? "?" : output + 6);
+}
+
+static void save(struct agent_target *t)
+{
+	struct agent *a = t->agent;
+	struct agent_state s = { .smart_known = t->smart_known, .smart_bad = t->smart_bad };
+	_cleanup_free_ char *text = NULL;
+	struct remap_err err = { .text = "out of memory" };
+
+	if (!t->unsaved || t->saver || !agent_policy_memory(a->policy, t->number, agent_now(),
+							    &s.memory))
+		return;
+	text = agent_state_text(&s);
+	if (text) {
+		char *argv[] = {
+			(char *)a->self, "--helper", "save", (char *)a->state_folder, t->key,
+			text, NULL,
+		};
+		struct agent_child_spec spec = {
+			.argv = argv, .keep = 300, .ended = saved, .arg = t,
+		};
+
+		agent_child_run(a->loop, &spec, &t->saver, &err);
+	}
+	if (!t->saver)
+		agent_say(a, LOG_WARNING, t, NULL, NULL, "cannot save what was done: %s", err.text);
+	t->unsaved = false;
+	t->saved_at = agent_now();
+}
+
+/* ---- actions ---- */
+
+static void says(void *arg, const char *line)
+{
+	static const char *const states[] = REMAP_REPLICA_STATE_NAMES;
+	struct agent_job *j = arg;
+	struct agent_target *t = j->target;
+	char word[16];
+	unsigned int i;
+	u64 n;
+
+	if (sscanf(line, "at %" SCNu64, &n) == 1) {
+		j->at = n;
+		agent_policy_progress(t->agent->policy, &j->action, n);
+		if (agent_now() - t->saved_at >= SAVE_AFTER)
+			t->unsaved = true;
+	} else if (sscanf(line, "replica %u %15s", &i, word) == 2 && i < REMAP_ZONES) {
+		for (unsigned int k = 0; k < REMAP_REPLICA_STATES; k++)
+			if (!strcmp(word, states[k]))
+				t->replica[i] = (enum remap_replica_state)k;
+	} else if (sscanf(line, "unreadable %" SCNu64 " %" SCNu64, &j->first, &n) == 2) {
+		j->unreadable = n;
+	} else if (!strncmp(line, "error ", 6)) {
+		snprintf(j->said, sizeof(j->said), "%s", line + 6);
+	}
+}
+
+static void say_replicas(struct agent_target *t, bool whole)
+{
+	static const char *const names[] = REMAP_REPLICA_STATE_NAMES;
+	char text[100] = "";
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < REMAP_ZONES; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, " %s", names[t->replica[i]]);
+	agent_say(t->agent, whole ? LOG_INFO : LOG_WARNING, t, &t->job[AGENT_CHECK].action, "done",
+		  "replicas of the metadata:%s", text);
+}
+
+static void say_end(struct agent_job *j, bool ok)
+{
+	struct agent_target *t = j->target;
+	const struct agent *a = t->agent;
+	const struct agent_action *action = &j->action;
+	u64 last = action->sector + action->count - 1;
+	const char *why = *j->said ? j->said : "no reason was given";
+
+	switch (action->kind) {
+	case AGENT_MOVE:
+		if (ok)
+			agent_say(a, LOG_NOTICE, t, action, "done", "moved sectors %" PRIu64 " to %"
+				  PRIu64, action->sector, last);
+		else
+			agent_say(a, LOG_WARNING, t, action, "failed", "could not move sectors %"
+				  PRIu64 " to %" PRIu64 ": %s", action->sector, last, why);
+		break;
+	case AGENT_READ:
+	case AGENT_SCRUB:
+		if (!ok)
+			agent_say(a, LOG_WARNING, t, action, "failed", "gave up reading sectors %"
+				  PRIu64 " to %" PRIu64 " at %" PRIu64 ": %s", action->sector, last,
+				  j->at, why);
+		else if (j->unreadable)
+			agent_say(a, LOG_WARNING, t, action, "done", "read sectors %" PRIu64 " to %"
+				  PRIu64 ": %" PRIu64 " could not be read, the first is %" PRIu64,
+				  action->sector, last, j->unreadable, j->first);
+		else
+			agent_say(a, action->kind == AGENT_READ ? LOG_INFO : LOG_NOTICE, t, action,
+				  "done", "read sectors %" PRIu64 " to %" PRIu64 ": all is well",
+				  action->sector, last);
+		break;
+	case AGENT_CHECK:
+		if (t->replicas_known)
+			say_replicas(t, ok);
+		else
+			agent_say(a, LOG_WARNING, t, action, "failed", "could not check the "
+				  "replicas of the metadata: %s", why);
+		break;
+	case AGENT_REPAIR:
+		agent_say(a, ok ? LOG_NOTICE : LOG_WARNING, t, action, ok ? "done" : "failed",
+			  ok ? "repaired the replicas of the metadata%s%s" :
+			  "could not repair the replicas of the metadata%s%s", ok ? "" : ": ",
+			  ok ? "" : why);
+		break;
+	case AGENT_TELL:
+		break;
+	}
+}
+
+static void finish(struct agent_job *j, int status)
+{
+	struct agent_target *t = j->target;
+	struct agent *a = t->agent;
+	bool reading = j->action.kind == AGENT_READ || j->action.kind == AGENT_SCRUB;
+	bool ok = status == HELPER_GOOD || (reading && status == HELPER_BAD);
+
+	j->child = NULL;
+	if (j->action.kind == AGENT_CHECK) {
+		t->replicas_known = status == HELPER_GOOD || status == HELPER_BAD;
+		t->checked_at = (u64)time(NULL);
+	}
+	if (status > 128 && !*j->said)
+		snprintf(j->said, sizeof(j->said), "killed by signal %d", status - 128);
+	*(ok ? &j->good : &j->bad) += 1;
+	say_end(j, ok);
+	agent_policy_done(a->policy, &j->action, ok, agent_now());
+	t->unsaved = true;
+}
+
+static void ended(void *arg, int status, const char *output)
+{
+	struct agent_job *j = arg;
+	struct agent *a = j->target->agent;
+
+	(void)output;
+	finish(j, status);
+	act(a);
+}
+
+static int begin_job(struct agent_job *j, char *argv[], struct remap_err *err)
+{
+	struct agent_child_spec spec = { .argv = argv, .says = says, .ended = ended, .arg = j };
+
+	return agent_child_run(j->target->agent->loop, &spec, &j->child, err);
+}
+
+/* Whole blocks, as far as there are: else O_DIRECT may refuse to read them. */
+static void align(struct agent_action *action, const struct agent_target *t)
+{
+	u64 block = t->dm.word[REMAP_ST_BLOCK_SIZE] >> 9;
+	u64 end = (action->sector + action->count + block - 1) / block * block;
+
+	action->sector -= action->sector % block;
+	action->count = (end < t->dm.sectors ? end : t->dm.sectors) - action->sector;
+}
+
+static void start(struct agent *a, struct agent_target *t, const struct agent_action *action)
+{
+	struct agent_job *j = &t->job[action->kind];
+	char name[REMAP_DM_NAME_LEN + 32], node[PATH_MAX + 32], first[24], count[24], chunk[24],
+	     block[24], rate[24];
+	const char *kind = agent_action_name(action->kind);
+	struct remap_err err;
+	size_t n;
+	int r;
+
+	*j = (struct agent_job){
+		.target = t, .action = *action, .at = action->sector, .good = j->good,
+		.bad = j->bad,
+	};
+	if (action->kind == AGENT_READ)
+		align(&j->action, t);
+	snprintf(name, sizeof(name), "%s:%u:%u", t->dm.name, major(t->dm.rdev), minor(t->dm.rdev));
+	snprintf(first, sizeof(first), "%" PRIu64, j->action.sector);
+	snprintf(count, sizeof(count), "%" PRIu64, j->action.count);
+	snprintf(block, sizeof(block), "%" PRIu64, (u64)t->dm.word[REMAP_ST_BLOCK_SIZE] >> 9);
+	snprintf(chunk, sizeof(chunk), "%d", CHUNK);
+	snprintf(rate, sizeof(rate), "%" PRIu64, a->settings.scrub_rate);
+	switch (action->kind) {
+	case AGENT_MOVE:
+		agent_say(a, LOG_NOTICE, t, action, "begun", "moving sectors %" PRIu64 " to %"
+			  PRIu64 ": %s", action->sector, action->sector + action->count - 1,
+			  action->why);
+		r = begin_job(j, (char *[]){ (char *)a->self, "--helper", (char *)kind, name,
+					     first, count, NULL }, &err);
+		t->unsaved = true;	/* it counts for the day, whatever becomes of us */
+		break;
+	case AGENT_READ:
+	case AGENT_SCRUB:
+		agent_say(a, action->kind == AGENT_READ ? LOG_INFO : LOG_NOTICE, t, action, "begun",
+			  "reading sectors %" PRIu64 " to %" PRIu64 ": %s", j->action.sector,
+			  j->action.sector + j->action.count - 1, action->why);
+		remap_dev_path(t->dm.rdev, node, sizeof(node));
+		n = strlen(node);
+		snprintf(node + n, sizeof(node) - n, ":%u:%u", major(t->dm.rdev),
+			 minor(t->dm.rdev));
+		r = begin_job(j, (char *[]){ (char *)a->self, "--helper", "read", node, first,
+					     count, action->kind == AGENT_READ ? block : chunk,
+					     block, rate, NULL }, &err);
+		break;
+	case AGENT_CHECK:
+		remap_dev_path(t->dm.spare, node, sizeof(node));
+		n = strlen(node);
+		snprintf(node + n, sizeof(node) - n, ":%u:%u", major(t->dm.spare),
+			 minor(t->dm.spare));
+		if (t->dm.spare_start || !t->dm.spare)
+			strcpy(node, "-");
+		r = begin_job(j, (char *[]){ (char *)a->self, "--helper", (char *)kind, name, node,
+					     t->key, NULL }, &err);
+		break;
+	default:
+		agent_say(a, LOG_NOTICE, t, action, "begun", "repairing: %s", action->why);
+		r = begin_job(j, (char *[]){ (char *)a->self, "--helper", (char *)kind, name,
+					     NULL }, &err);
+		break;
+	}
+	if (r) {
+		snprintf(j->said, sizeof(j->said), "%.199s", err.text);
+		finish(j, HELPER_FAILED);
+	}
+}
+
+static struct agent_target *by_number(const struct agent *a, unsigned int number)
+{
+	struct agent_target *t = a->targets;
+
+	while (t && t->number != number)
+		t = t->next;
+	return t;
+}
+
+static void wake_at(struct agent *a)
+{
+	u64 now = agent_now(), wake = agent_policy_wake(a->policy), next = now + LOOK;
+
+	for (const struct agent_target *t = a->targets; t; t = t->next)
+		if (t->unsaved && t->saved_at + 1 < next)
+			next = t->saved_at + 1;
+	if (wake < next)
+		next = wake;
+	if (next <= now)
+		next = now + 1;
+	sd_event_source_set_time(a->on_time, (next - 1) * SECOND);
+	sd_event_source_set_enabled(a->on_time, SD_EVENT_ONESHOT);
+}
+
+/* All that the policy wants done by now. */
+static void act(struct agent *a)
+{
+	struct agent_action action;
+	u64 now = agent_now();
+
+	while (agent_policy_next(a->policy, now, &action)) {
+		struct agent_target *t = by_number(a, action.target);
+
+		if (!t)
+			continue;
+		if (action.kind == AGENT_TELL)
+			agent_tell(a, t, &action);
+		else
+			start(a, t, &action);
+	}
+	for (struct agent_target *t = a->targets; t; t = t->next)
+		if (t->saved_at != now)
+			save(t);
+	wake_at(a);
+}
+
+/* ---- SMART ---- */
+
+static void smart_ended(void *arg, int status, const char *output)
+{
+	struct agent_target *t = arg;
+	struct agent *a = t->agent;
+	u64 bad;
+
+	(void)status;	/* bits of it say what is wrong with the disk, not with the question */
+	t->smart = NULL;
+	if (!agent_smart_bad(output, &bad))
+		return;
+	if (t->smart_known && bad > t->smart_bad) {
+		struct agent_event e = { .kind = AGENT_SMART };
+
+		agent_policy_event(a->policy, t->number, &e, agent_now());
+	}
+	if (!t->smart_known || bad != t->smart_bad)
+		t->unsaved = true;
+	t->smart_known = true;
+	t->smart_bad = bad;
+	act(a);
+}
+
+static void ask_smart(struct agent_target *t)
+{
+	struct agent *a = t->agent;
+	struct agent_child_spec spec = {
+		.keep = SMART_KEEP, .seconds = SMART_SECONDS, .ended = smart_ended, .arg = t,
+	};
+	char node[PATH_MAX];
+	bool requests;
+	dev_t disk;
+	u64 start, now = agent_now();
+
+	if (!a->settings.smart_interval || a->no_smartctl || t->smart || now < t->smart_at)
+		return;
+	t->smart_at = now + a->settings.smart_interval;
+	/* what has no requests is no disk: it has none to be asked, or several */
+	if (remap_dev_disk(t->dm.data, &disk, &start, &requests) || !requests)
+		return;
+	remap_dev_path(disk, node, sizeof(node));
+	/* a disk that sleeps is not woken for it */
+	spec.argv = (char *[]){ "smartctl", "--nocheck=standby", "--json", "--attributes", node,
+				NULL };
+	if (agent_child_run(a->loop, &spec, &t->smart, NULL)) {
+		a->no_smartctl = true;
+		agent_say(a, LOG_INFO, NULL, NULL, NULL, "smartctl cannot be run: what disks say "
+			  "of themselves is not known (smartmontools has it)");
+	}
+}
+
+/* ---- telemetry ---- */
+
+static u64 slow_ns(const struct agent *a, dev_t data)
+{
+	char path[64];
+	uint64_t rotational;
+	bool requests;
+	dev_t disk;
+	u64 start;
+
+	if (a->settings.slow_ns)
+		return a->settings.slow_ns;
+	if (remap_dev_disk(data, &disk, &start, &requests))
+		return SLOW_DISK;
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/queue/rotational", major(disk),
+		 minor(disk));
+	return remap_read_u64(path, &rotational) || rotational ? SLOW_DISK : SLOW_OTHERS;
+}
+
+static void unwatch(struct agent_target *t)
+{
+	struct agent *a = t->agent;
+
+	for (int side = 0; side < AGENT_SIDES; side++) {
+		if (!t->side[side].watched)
+			continue;
+		remap_telemetry_unwatch(a->telemetry, t->side[side].area);
+		a->owner[t->side[side].area] = NULL;
+		t->side[side].watched = false;
+	}
+}
+
+static void watch_side(struct agent_target *t, enum agent_side side, dev_t dev, u64 start,
+		       u64 sectors, u64 slow)
+{
+	struct agent *a = t->agent;
+	struct remap_err err;
+	u32 area;
+	int r = remap_telemetry_watch(a->telemetry, dev, start, sectors, slow, &area, &err);
+
+	if (r) {
+		agent_say(a, LOG_WARNING, t, NULL, NULL, "its %s is not watched: %s",
+			  side == AGENT_DATA ? "data device" : "spare", err.text);
+		return;
+	}
+	t->side[side].watched = true;
+	if (side == AGENT_DATA)
+		t->dropped = 0;
+	t->side[side].area = area;
+	t->side[side].id = remap_telemetry_area(a->telemetry, area)->id;
+	a->owner[area] = t;
+}
+
+static void watch(struct agent_target *t)
+{
+	struct agent *a = t->agent;
+	char path[64];
+	uint64_t size;
+
+	if (!a->telemetry || !t->dm.data || !t->dm.spare)
+		return;
+	watch_side(t, AGENT_DATA, t->dm.data, t->dm.data_start, t->dm.sectors,
+		   slow_ns(a, t->dm.data));
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/size", major(t->dm.spare),
+		 minor(t->dm.spare));
+	if (remap_read_u64(path, &size) || size <= t->dm.spare_start)
+		return;
+	/* one device may be both, data behind the spare */
+	if (t->dm.data == t->dm.spare && t->dm.data_start > t->dm.spare_start)
+		size = t->dm.data_start;
+	watch_side(t, AGENT_SPARE, t->dm.spare, t->dm.spare_start, size - t->dm.spare_start, 0);
+}
+
+static void refresh_soon(struct agent *a)
+{
+	int on;
+
+	if (!sd_event_source_get_enabled(a->on_refresh, &on) && on != SD_EVENT_OFF)
+		return;
+	sd_event_source_set_time_relative(a->on_refresh, CALM);
+	sd_event_source_set_enabled(a->on_refresh, SD_EVENT_ONESHOT);
+}
+
+static struct agent_target *by_dev(const struct agent *a, u32 dev)
+{
+	struct agent_target *t = a->targets;
+
+	while (t && (major(t->dm.rdev) << 20 | minor(t->dm.rdev)) != dev)
+		t = t->next;
+	return t;
+}
+
+/* The first at once, then how many there were every ten seconds. */
+static void say_often(struct agent_target *t, struct agent_often *o, u64 sector, const char *one,
+		      const char *many)
+{
+	const struct agent *a = t->agent;
+	u64 now = agent_now();
+
+	o->sector = sector;
+	if (now < o->until) {
+		o->count++;
+		return;
+	}
+	o->until = now + OFTEN;
+	if (o->count)
+		agent_say(a, LOG_WARNING, t, NULL, NULL, "%" PRIu64 " %s since, the last at sector "
+			  "%" PRIu64, o->count + 1, many, sector);
+	else
+		agent_say(a, LOG_WARNING, t, NULL, NULL, "%s at sector %" PRIu64, one, sector);
+	o->count = 0;
+}
+
+static void say_rest(struct agent_target *t, struct agent_often *o, const char *many)
+{
+	if (!o->count || agent_now() < o->until)
+		return;
+	agent_say(t->agent, LOG_WARNING, t, NULL, NULL, "%" PRIu64 " %s since, the last at sector "
+		  "%" PRIu64, o->count, many, o->sector);
+	o->count = 0;
+}
+
+/* blk_status_t: what may be the medium's fault, as the target sees it, too */
+static bool medium(u32 status)
+{
+	enum { MEDIUM = 7, PROTECTION = 8, IOERR = 10 };	/* include/linux/blk_types.h */
+
+	return status == MEDIUM || status == PROTECTION || status == IOERR;
+}
+
+static void io_event(struct agent *a, const struct telemetry_event *e)
+{
+	static const char *const errors[] = { "a read failed", "a write failed" };
+	static const char *const slows[] = { "a read was slow", "a write was slow" };
+	struct agent_event happened = { .sector = e->sector, .sectors = e->sectors };
+	struct agent_target *t;
+
+	if (e->io.area >= TELEMETRY_AREAS)
+		return;
+	t = a->owner[e->io.area];
+	if (!t || e->io.op > TELEMETRY_WRITE)
+		return;
+	if (t->side[AGENT_SPARE].area == e->io.area && t->side[AGENT_SPARE].id == e->io.id) {
+		happened.kind = AGENT_DEGRADED;
+		if (e->kind != TELEMETRY_ERROR || e->io.op != TELEMETRY_WRITE)
+			return;
+	} else if (t->side[AGENT_DATA].id != e->io.id) {
+		return;		/* of an area that is no more */
+	} else if (e->kind == TELEMETRY_SLOW) {
+		happened.kind = AGENT_SLOW;
+		say_often(t, &t->slow, e->sector, slows[e->io.op], "slow reads and writes");
+	} else {
+		happened.kind = AGENT_ERROR;
+		say_often(t, &t->errors, e->sector, errors[e->io.op], "failed reads and writes");
+		if (!medium(e->io.status))
+			return;
+	}
+	agent_policy_event(a->policy, t->number, &happened, agent_now());
+}
+
+static void on_event(void *arg, const struct telemetry_event *e)
+{
+	struct agent_event happened = { .sector = e->sector, .sectors = e->sectors };
+	struct agent *a = arg;
+	struct agent_target *t;
+
+	if (e->kind == TELEMETRY_ERROR || e->kind == TELEMETRY_SLOW) {
+		io_event(a, e);
+		return;
+	}
+	t = by_dev(a, e->remap.dev);
+	if (!t)
+		return;
+	switch (e->kind) {
+	case TELEMETRY_RECOVERED:
+		happened.kind = AGENT_RECOVERED;
+		break;
+	case TELEMETRY_RELOCATE_END:
+		refresh_soon(a);
+		if (e->remap.arg[2])
+			return;
+		happened.kind = AGENT_MOVED;
+		happened.sectors = (u32)(t->dm.word[REMAP_ST_BLOCK_SIZE] >> 9);
+		happened.cause = e->remap.arg[0];
+		break;
+	case TELEMETRY_COMMIT:
+		if (e->remap.arg[1] >= REMAP_ZONES)
+			return;
+		happened.kind = AGENT_DEGRADED;
+		happened.sector = 0;
+		break;
+	default:
+		refresh_soon(a);
+		return;
+	}
+	agent_policy_event(a->policy, t->number, &happened, agent_now());
+}
+
+static int on_events(sd_event_source *s, int fd, uint32_t events, void *arg)
+{
+	struct agent *a = arg;
+
+	(void)s;
+	(void)fd;
+	(void)events;
+	remap_telemetry_poll(a->telemetry, on_event, a, 0);
+	act(a);
+	return 0;
+}
+
+/* ---- which there are ---- */
+
+/* What nobody has seen: that something happened is known all the same, if not where. */
+static void compare(struct agent_target *t, const struct remap_target *now)
+{
+	struct agent_event e = { .kind = AGENT_SOMEWHERE };
+
+	if (t->side[AGENT_DATA].watched) {
+		u64 dropped = remap_telemetry_area_dropped(t->agent->telemetry,
+							   t->side[AGENT_DATA].area);
+
+		if (dropped != t->dropped)
+			agent_policy_event(t->agent->policy, t->number, &e, agent_now());
+		t->dropped = dropped;
+	}
+	if (t->agent->telemetry)
+		return;
+	e.kind = AGENT_DEGRADED;
+	if (now->word[REMAP_ST_RELOCATIONS] > t->dm.word[REMAP_ST_RELOCATIONS])
+		agent_policy_event(t->agent->policy, t->number, &e, agent_now());
+	e.kind = AGENT_SOMEWHERE;
+	if (now->word[REMAP_ST_READS_RECOVERED] > t->dm.word[REMAP_ST_READS_RECOVERED] ||
+	    now->word[REMAP_ST_IO_ERRORS] > t->dm.word[REMAP_ST_IO_ERRORS])
+		agent_policy_event(t->agent->policy, t->number, &e, agent_now());
+}
+
+static void tell_status(struct agent_target *t)
+{
+	const u64 *w = t->dm.word;
+	u64 taken = w[REMAP_ST_SLOTS_USED] + w[REMAP_ST_SLOTS_BAD], all = w[REMAP_ST_SLOTS_TOTAL];
+	struct agent_status s = {
+		.state = t->dm.state,
+		.lost_sectors = w[REMAP_ST_LOST_SECTORS],
+		.slots_total = (u32)all,
+		.slots_free = taken < all ? (u32)(all - taken) : 0,
+	};
+
+	agent_policy_status(t->agent->policy, t->number, &s, agent_now());
+	/* what runs already does not know */
+	if (s.state == REMAP_PAUSED) {
+		for (int kind = 0; kind < AGENT_ACTIONS; kind++) {
+			struct agent_job *j = &t->job[kind];
+
+			if (!j->child || (kind != AGENT_READ && kind != AGENT_SCRUB))
+				continue;
+			agent_child_give_up(j->child);
+			snprintf(j->said, sizeof(j->said), "the device is paused");
+			finish(j, HELPER_FAILED);
+		}
+	}
+}
+
+static void forget(struct agent_target *t)
+{
+	struct agent *a = t->agent;
+	struct agent_target **link = &a->targets;
+
+	for (int kind = 0; kind < AGENT_ACTIONS; kind++)
+		agent_child_give_up(t->job[kind].child);
+	agent_child_give_up(t->smart);
+	unwatch(t);
+	agent_policy_remove(a->policy, t->number);
+	while (*link != t)
+		link = &(*link)->next;
+	*link = t->next;
+	free(t);
+}
+
+static void lose(struct agent_target *t)
+{
+	agent_say(t->agent, LOG_INFO, t, NULL, NULL, "is gone");
+	/* one that is under way will have to do */
+	if (t->unsaved && !t->saver)
+		save(t);
+	if (t->saver)
+		agent_child_let_go(t->saver);
+	forget(t);
+}
+
+static void key_of(const struct remap_target *dm, char key[REMAP_DM_UUID_LEN])
+{
+	size_t n = strlen(REMAP_DM_UUID_PREFIX);
+
+	if (!strncmp(dm->uuid, REMAP_DM_UUID_PREFIX, n) && dm->uuid[n] &&
+	    !strchr(dm->uuid, '/'))
+		snprintf(key, REMAP_DM_UUID_LEN, "%s", dm->uuid + n);
+	else
+		snprintf(key, REMAP_DM_UUID_LEN, "%s", dm->name);
+}
+
+static void find(struct agent *a, const struct remap_target *dm)
+{
+	struct agent_target *t = calloc(1, sizeof(*t)), **end = &a->targets;
+	struct agent_state s;
+	struct remap_err err;
+	int r;
+
+	if (!t)
+		return;
+	t->agent = a;
+	t->number = ++a->last_number;
+	t->dm = *dm;
+	t->seen = true;
+	key_of(dm, t->key);
+	r = agent_state_load(a->state_folder, t->key, &s, &err);
+	r = r == -ENOENT ? 0 : r;
+	t->smart_known = s.smart_known;
+	t->smart_bad = s.smart_bad;
+	if (agent_policy_add(a->policy, t->number, dm->sectors,
+			     (u32)(dm->word[REMAP_ST_BLOCK_SIZE] >> 9), &s.memory, agent_now())) {
+		free(t);
+		return;
+	}
+	while (*end)
+		end = &(*end)->next;
+	*end = t;
+	agent_say(a, LOG_INFO, t, NULL, NULL, "found: %" PRIu64 " sectors, state %s", dm->sectors,
+		  remap_state_name(dm->state));
+	if (r)
+		agent_say(a, LOG_WARNING, t, NULL, NULL, "%s", err.text);
+	watch(t);
+}
+
+/* The same device as before, if not as it was before. */
+static void see(struct agent_target *t, const struct remap_target *dm)
+{
+	bool moved = t->dm.data != dm->data || t->dm.data_start != dm->data_start ||
+		     t->dm.spare != dm->spare || t->dm.spare_start != dm->spare_start;
+
+	t->seen = true;
+	if (strcmp(t->dm.name, dm->name))
+		agent_say(t->agent, LOG_INFO, t, NULL, NULL, "is called %s now", dm->name);
+	compare(t, dm);
+	t->dm = *dm;
+	if (moved && t->agent->telemetry) {
+		unwatch(t);
+		watch(t);
+	}
+}
+
+/* What cannot be seen is said once. */
+static void complain(struct agent *a, const struct remap_err *err)
+{
+	if (strcmp(a->complaint.text, err->text))
+		agent_say(a, LOG_WARNING, NULL, NULL, NULL, "%s", err->text);
+	a->complaint = *err;
+}
+
+static void attach(struct agent *a)
+{
+	struct remap_err err;
+	int r;
+
+	if (!a->telemetry)
+		return;
+	if (!a->targets) {
+		/* or the module could not be unloaded */
+		if (a->attached)
+			remap_telemetry_detach(a->telemetry);
+		a->attached = false;
+	} else if (!a->attached) {
+		r = remap_telemetry_attach(a->telemetry, &err);
+		a->attached = r > 0;
+		if (r < 0)
+			complain(a, &err);
+	}
+}
+
+static int on_dm(sd_event_source *s, int fd, uint32_t events, void *arg);
+
+static void listen_to_dm(struct agent *a)
+{
+	if (a->dm_fd >= 0)
+		return;
+	a->dm_fd = remap_dm_events(NULL);
+	if (a->dm_fd >= 0)
+		sd_event_add_io(a->loop, &a->on_dm, a->dm_fd, EPOLLIN, on_dm, a);
+}
+
+static void refresh(struct agent *a)
+{
+	_cleanup_free_ struct remap_target *list = NULL;
+	struct agent_target *t, *next;
+	struct remap_err err;
+	size_t n;
+
+	listen_to_dm(a);
+	if (remap_dm_list(&list, &n, NULL, &err)) {
+		complain(a, &err);
+		return;
+	}
+	for (t = a->targets; t; t = t->next)
+		t->seen = false;
+	for (size_t i = 0; i < n; i++) {
+		char key[REMAP_DM_UUID_LEN];
+
+		key_of(&list[i], key);
+		for (t = a->targets; t; t = t->next)
+			if (t->dm.rdev == list[i].rdev && t->dm.sectors == list[i].sectors &&
+			    (!strcmp(t->key, key) || !strcmp(t->dm.uuid, list[i].uuid)) &&
+			    t->dm.word[REMAP_ST_BLOCK_SIZE] == list[i].word[REMAP_ST_BLOCK_SIZE])
+				break;
+		if (t)
+			see(t, &list[i]);
+	}
+	/* before others come: they may use the same devices */
+	for (t = a->targets; t; t = next) {
+		next = t->next;
+		if (!t->seen)
+			lose(t);
+	}
+	for (size_t i = 0; i < n; i++) {
+		for (t = a->targets; t && t->dm.rdev != list[i].rdev; t = t->next)
+			;
+		if (!t)
+			find(a, &list[i]);
+	}
+	attach(a);
+	for (t = a->targets; t; t = t->next) {
+		tell_status(t);
+		ask_smart(t);
+		say_rest(t, &t->errors, "failed reads and writes");
+		say_rest(t, &t->slow, "slow reads and writes");
+	}
+}
+
+static int on_dm(sd_event_source *s, int fd, uint32_t events, void *arg)
+{
+	struct agent *a = arg;
+
+	(void)s;
+	(void)events;
+	remap_dm_rearm(fd);
+	refresh_soon(a);
+	return 0;
+}
+
+static int on_time(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct agent *a = arg;
+
+	(void)s;
+	(void)usec;
+	refresh(a);
+	act(a);
+	return 0;
+}
+
+/* ---- begin and end ---- */
+
+static void telemetry_begin(struct agent *a)
+{
+	struct remap_err err;
+
+	if (remap_telemetry_open(&a->telemetry, &err)) {
+		a->telemetry = NULL;
+		agent_say(a, LOG_WARNING, NULL, NULL, NULL, "no telemetry: %s; going on with what "
+			  "device-mapper tells, which is neither where nor how slow", err.text);
+		return;
+	}
+	remap_telemetry_detach(a->telemetry);
+	if (remap_telemetry_pin(a->telemetry, a->pin_folder, &err))
+		agent_say(a, LOG_WARNING, NULL, NULL, NULL, "others cannot read the telemetry: %s",
+			  err.text);
+	sd_event_add_io(a->loop, &a->on_events, remap_telemetry_fd(a->telemetry), EPOLLIN,
+			on_events, a);
+	/* a storm of errors: what the ring cannot hold meanwhile is counted as dropped */
+	sd_event_source_set_ratelimit(a->on_events, SECOND, TAKES);
+}
+
+static struct agent_config rules(const struct agent *a)
+{
+	struct agent_config c = a->settings.policy;
+
+	c.dry_run |= a->dry_run;
+	return c;
+}
+
+int agent_begin(struct agent *a, struct remap_err *err)
+{
+	struct agent_config config = rules(a);
+	int r;
+
+	a->dm_fd = -1;
+	a->policy = agent_policy_new(&config);
+	if (!a->policy)
+		return remap_fail_errno(err, -ENOMEM, "the agent");
+	r = sd_event_add_time(a->loop, &a->on_time, CLOCK_BOOTTIME, 0, 0, on_time, a);
+	if (r >= 0)
+		r = sd_event_add_time_relative(a->loop, &a->on_refresh, CLOCK_MONOTONIC, 0, 0,
+					       on_time, a);
+	if (r < 0)
+		return remap_fail_errno(err, r, "cannot set a timer");
+	sd_event_source_set_enabled(a->on_refresh, SD_EVENT_OFF);
+	telemetry_begin(a);
+	refresh(a);
+	act(a);
+	return 0;
+}
+
+void agent_reconfigure(struct agent *a)
+{
+	struct agent_config config = rules(a);
+	u64 now = agent_now();
+
+	agent_policy_configure(a->policy, &config);
+	a->no_smartctl = false;
+	for (struct agent_target *t = a->targets; t; t = t->next) {
+		if (t->side[AGENT_DATA].watched)
+			remap_telemetry_set_slow(a->telemetry, t->side[AGENT_DATA].area,
+						 slow_ns(a, t->dm.data));
+		if (t->smart_at > now + a->settings.smart_interval)
+			t->smart_at = now + a->settings.smart_interval;
+	}
+	act(a);
+}
+
+static bool saving(const struct agent *a)
+{
+	for (const struct agent_target *t = a->targets; t; t = t->next)
+		if (t->saver)
+			return true;
+	return false;
+}
+
+void agent_end(struct agent *a)
+{
+	u64 until = agent_now() + END_SECONDS;
+	struct agent_target *t;
+
+	for (t = a->targets; t; t = t->next) {
+		for (int kind = 0; kind < AGENT_ACTIONS; kind++) {
+			t->unsaved |= under_way(t, (enum agent_action_kind)kind);
+			agent_child_give_up(t->job[kind].child);
+			t->job[kind].child = NULL;
+		}
+	}
+	/* what is being saved is saved once more, as more may have been done since */
+	do {
+		for (t = a->targets; t; t = t->next)
+			save(t);
+		if (saving(a))
+			sd_event_run(a->loop, SECOND / 10);
+	} while (saving(a) && agent_now() < until);
+	while (a->targets)
+		forget(a->targets);
+	if (a->telemetry)
+		remap_telemetry_unpin(a->pin_folder);
+	sd_event_source_disable_unref(a->on_events);
+	sd_event_source_disable_unref(a->on_dm);
+	sd_event_source_disable_unref(a->on_time);
+	sd_event_source_disable_unref(a->on_refresh);
+	remap_telemetry_close(a->telemetry);
+	if (a->dm_fd >= 0)
+		close(a->dm_fd);
+	agent_policy_free(a->policy);
+}
