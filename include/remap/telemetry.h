@@ -28,7 +28,7 @@
 
 #define TELEMETRY_AREAS		128		/* 64 remap devices: data and spare of each */
 #define TELEMETRY_HASH_BITS	8		/* twice as many: most chains have one link */
-#define TELEMETRY_KNOWN_BITS	8		/* queues; two that share a place displace each other */
+#define TELEMETRY_KNOWN_BITS	8		/* queues; two may displace each other */
 #define TELEMETRY_REGIONS	1024		/* of the heat map of an area */
 #define TELEMETRY_IN_FLIGHT	16384		/* bios to bio-based devices */
 #define TELEMETRY_RING_BYTES	(1U << 20)	/* 14,000 events: a second of a very bad disk */
@@ -101,7 +101,7 @@ struct telemetry_watch {
 	__u64 missed_bios;			/* no room in the table of those in flight */
 	__u64 dropped;				/* events of remap devices: no room */
 	__u32 learn;				/* add to what is known */
-	__u32 unused[11];			/* 64 bytes: a link is a multiple of an area's size */
+	__u32 unused[11];			/* 64 bytes: so a link needs nothing subtracted */
 	struct telemetry_area area[TELEMETRY_AREAS];
 	__u16 chain[1 << TELEMETRY_HASH_BITS];	/* index + 1 of an area; 0: none */
 	/* a queue's address << 8 | index + 1 of the first area, or 0 */
