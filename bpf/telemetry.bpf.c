@@ -75,52 +75,94 @@ struct io {
 };
 
 /*
- * Buckets of 0 to 255 units, see TELEMETRY_BUCKETS. Of larger ones these tell, too: a factor of 16
- * is four powers of two, which is 32 buckets.
+ * Buckets of 0 to 4095 units (262 us), see TELEMETRY_BUCKETS. Of larger ones these tell, too: a
+ * factor of 256 is eight powers of two, which is 64 buckets.
  */
+#define TABLE	4096
 #define B2(n)	n, n
 #define B4(n)	B2(n), B2(n)
 #define B8(n)	B4(n), B4(n)
 #define B16(n)	B8(n), B8(n)
+#define B32(n)	B16(n), B16(n)
+#define B64(n)	B32(n), B32(n)
+#define B128(n)	B64(n), B64(n)
+#define B256(n)	B128(n), B128(n)
 #define EIGHT(B, n)	B(n), B(n + 1), B(n + 2), B(n + 3), B(n + 4), B(n + 5), B(n + 6), B(n + 7)
-static const __u8 bucket[256] = {
+static const __u8 bucket[TABLE] = {
 	0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
-	EIGHT(B2, 16), EIGHT(B4, 24), EIGHT(B8, 32), EIGHT(B16, 40)
+	EIGHT(B2, 16), EIGHT(B4, 24), EIGHT(B8, 32), EIGHT(B16, 40), EIGHT(B32, 48),
+	EIGHT(B64, 56), EIGHT(B128, 64), EIGHT(B256, 72)
 };
 
 static __always_inline __u32 bucket_of(__u32 v)
 {
 	__u32 more = 0;
 
-	while (v > 255 && more < 6 * 32) {
-		v >>= 4;
-		more += 32;
+	while (v >= TABLE && more < 3 * 64) {
+		v >>= 8;
+		more += 64;
 	}
-	more += bucket[v & 255];
+	more += bucket[v & (TABLE - 1)];
 	/* the bound where the verifier sees it, on the very register */
 	barrier_var(more);
 	return more & (TELEMETRY_BUCKET_ROOM - 1);
 }
 
-/* Of the areas of a disk, linked from @link on, the one that a sector is in; or NULL. */
-static __always_inline struct telemetry_area *area_in(__u32 link, __u32 disk, __u64 sector)
+static __always_inline struct telemetry_area *area_at(__u32 index)
 {
+	return &watch.area[index & (TELEMETRY_AREAS - 1)];
+}
+
+/*
+ * The address of a queue as a number; less that of the table, for the verifier lets nothing be
+ * computed with one pointer, but with the difference of two.
+ */
+static __always_inline __u64 number_of(const struct request_queue *q)
+{
+	__u64 n = (__u64)q;
+
+	asm volatile("%0 -= %1" : "+r"(n) : "r"(&watch));
+	return n;
+}
+
+/* The first area of a disk: its link; 0 if there is none. */
+static __always_inline __u32 areas_of(__u32 disk)
+{
+	__u32 link = watch.chain[TELEMETRY_HASH(disk)];
 	int i;
 
 	/* no chain is longer than there are areas */
 	for (i = 0; link && i < TELEMETRY_AREAS; i++) {
-		struct telemetry_area *a = &watch.area[(link - 1) & (TELEMETRY_AREAS - 1)];
+		const struct telemetry_area *a = area_at(link - 1);
 
-		if (a->disk == disk && sector - a->start < a->sectors)
-			return a;
-		link = a->next;
+		if (a->disk == disk)
+			return link;
+		link = a->next_disk;
 	}
-	return NULL;
+	return 0;
 }
 
-static __always_inline struct telemetry_area *area_at(__u32 index)
+/* Of the areas of a disk, linked from @link on, that which a sector is in: its link, or 0. */
+static __always_inline __u32 area_in(__u32 link, __u64 sector)
 {
-	return &watch.area[index & (TELEMETRY_AREAS - 1)];
+	int i;
+
+	for (i = 0; link && i < TELEMETRY_AREAS; i++) {
+		const struct telemetry_area *a = area_at(link - 1);
+
+		if (sector - a->start < a->sectors)
+			return link;
+		link = a->next;
+	}
+	return 0;
+}
+
+/* The same, where the verifier knows that it is one: no mask, nothing to subtract. */
+static __always_inline const struct telemetry_area *linked(__u64 link)
+{
+	_Static_assert(__builtin_offsetof(struct telemetry_watch, area) ==
+		       sizeof(struct telemetry_area), "link 1 is the first area");
+	return (const void *)&watch + link * sizeof(struct telemetry_area);
 }
 
 static __always_inline struct telemetry_row *row_of(const struct telemetry_area *a)
@@ -244,34 +286,25 @@ __noinline int measure(__u32 index, const struct io *io)
 }
 
 /* A flush has no place: it is one of each area of the disk. */
-static __noinline int measure_flush(__u32 disk, struct io *io)
+static __noinline int measure_flush(__u32 link, struct io *io)
 {
-	__u32 link = watch.chain[TELEMETRY_HASH(disk)];
 	int i;
 
 	for (i = 0; link && i < TELEMETRY_AREAS; i++) {
 		__u32 index = (link - 1) & (TELEMETRY_AREAS - 1);
 		const struct telemetry_area *a = &watch.area[index];
 
-		if (a->disk == disk) {
-			io->sector = a->start;
-			measure(index, io);
-		}
+		io->sector = a->start;
+		measure(index, io);
 		link = a->next;
 	}
 	return 0;
 }
 
-/* Which area is it? TELEMETRY_AREAS if it is none. */
-static __always_inline __u32 index_of(const struct telemetry_area *a)
+/* What is no whole, good, quick read or write, or not in the first area of its disk. */
+static __noinline int rare(struct request *rq, __u32 link, __u32 status, __u32 bytes)
 {
-	return a ? a->index & (TELEMETRY_AREAS - 1) : TELEMETRY_AREAS;
-}
-
-/* What is no whole, good, quick read or write. */
-static __noinline int rare(struct request *rq, __u32 disk, __u32 status, __u32 bytes)
-{
-	__u32 index, flags = rq->cmd_flags;
+	__u32 flags = rq->cmd_flags;
 	struct io io;
 
 	if ((flags & REQ_OP_MASK) >= REQ_OP_DRV_IN)
@@ -279,73 +312,132 @@ static __noinline int rare(struct request *rq, __u32 disk, __u32 status, __u32 b
 	io.op = op_of(flags);
 	if (!bytes && io.op != TELEMETRY_FLUSH)
 		return 0;
+	io.sector = rq->__sector;
+	if (io.op != TELEMETRY_FLUSH) {
+		link = area_in(link, io.sector);
+		if (!link)
+			return 0;
+	}
 	io.bytes = bytes;
 	io.status = status;
 	io.last = bytes >= rq->__data_len;
 	io.start = rq->start_time_ns;
 	io.issued = rq->io_start_time_ns;
 	io.now = bpf_ktime_get_ns();
-	io.sector = rq->__sector;
-	if (io.op == TELEMETRY_FLUSH)
-		return measure_flush(disk, &io);
-	index = index_of(area_in(watch.chain[TELEMETRY_HASH(disk)], disk, io.sector));
-	if (index < TELEMETRY_AREAS)
-		measure(index, &io);
+	return io.op == TELEMETRY_FLUSH ? measure_flush(link, &io) : measure(link - 1, &io);
+}
+
+/*
+ * Where the areas of a disk begin, of whose queue nothing is known yet. A request that goes to the
+ * disk is at its end before the disk leaves its queue, or the queue its address; a command that
+ * bypasses the disk (SCSI has such) may be there before the disk is, and after, so it teaches
+ * nothing.
+ */
+static __noinline __u32 learn(struct request *rq)
+{
+	__u64 q = number_of(rq->q);
+	/* with a barrier: read before the table is, see KNOWN */
+	bool may = __sync_fetch_and_add(&watch.learn, 0);
+	__u32 link = areas_of(rq->q->disk->part0->bd_dev);
+
+	if (may && (rq->cmd_flags & REQ_OP_MASK) < REQ_OP_DRV_IN)
+		watch.known[TELEMETRY_KNOWN(q)] = q << TELEMETRY_KNOWN_SHIFT | link;
+	return link;
+}
+
+/* Every new disk comes by here, before there is any I/O to it. */
+SEC("?fentry/blk_register_queue")
+int BPF_PROG(disk_added, struct gendisk *disk)
+{
+	watch.known[TELEMETRY_KNOWN(number_of(disk->queue))] = 0;
 	return 0;
+}
+
+/* What is counted of each good read and write, whatever is known of its times. */
+static __always_inline void count_at(struct telemetry_row *row, __u32 region, __u64 units,
+				     __u64 op, __u64 bytes)
+{
+	row->region[region].ios++;
+	if (units > row->region[region].worst)
+		row->region[region].worst = units;
+	row->io[op].bytes += bytes;
 }
 
 /*
  * Every request of the machine comes by here, so what is common is done in line, by as few
- * instructions as it takes; it does what rare() would. tests/bench/budgets says how many.
+ * instructions as it takes; it does what rare() would. tests/bench/budgets says how many. Common
+ * is a whole, good read or write in the first area of its disk, of less than 262 us. Each load
+ * from a request costs seven instructions on 6.1, so none is done twice, or in vain.
  */
 SEC("tp_btf/block_rq_complete")
-int BPF_PROG(rq_complete, struct request *rq, blk_status_t error, unsigned int nr_bytes)
+int rq_complete(__u64 *ctx)	/* rq, error, nr_bytes: not BPF_PROG, which reads all at once */
 {
-	__u32 disk = rq->q->disk->part0->bd_dev, link = watch.chain[TELEMETRY_HASH(disk)];
-	__u32 cpu, op, region, units, b, len;
-	__u64 now, start, issued, all, busy, sector;
+	struct request *rq = (void *)ctx[0];
+	__u64 q = number_of(rq->q);
+	__u64 link = watch.known[TELEMETRY_KNOWN(q)] ^ q << TELEMETRY_KNOWN_SHIFT;
+	__u64 now, start, all, queue, device, at, op, len;
+	const __u8 *table = bucket;
 	const struct telemetry_area *a;
 	struct telemetry_row *row;
-	__u32 key;
+	__u32 key, region;
 
 	if (!link)
 		return 0;
-	/* before anything else is in registers, of which calls leave but four alone */
+	/* what differs in the address differs above the links */
+	if (link > TELEMETRY_AREAS) {
+		link = learn(rq);
+		barrier_var(link);	/* the bound on the very register, for the verifier */
+		if (!link || link > TELEMETRY_AREAS)
+			return 0;
+	}
+	/* calls leave four registers alone: these are for ctx, rq, a and now */
+	a = linked(link);
 	now = bpf_ktime_get_ns();
-	cpu = bpf_get_smp_processor_id();
-	op = rq->cmd_flags & REQ_OP_MASK;
-	start = rq->start_time_ns;
-	len = rq->__data_len;
-	if (op > TELEMETRY_WRITE || error || !start || !len || nr_bytes != len)
-		return rare(rq, disk, error, nr_bytes);
-	sector = rq->__sector;
-	a = area_in(link, disk, sector);
-	if (!a)
-		return 0;
-	issued = rq->io_start_time_ns;
-	all = now - start;
-	busy = issued ? now - issued : all;
-	/* an event; or longer than there are buckets for, or stamped later than now */
-	if (busy > a->slow_ns || all > TELEMETRY_LONGEST)
-		return rare(rq, disk, error, nr_bytes);
-	key = a->first_row + cpu;
+	key = bpf_get_smp_processor_id();
+	barrier_var(a);			/* not before, or now has no register */
+	key += a->first_row;
 	row = bpf_map_lookup_elem(&rows, &key);
 	if (!row)
 		return 0;
-	region = region_of(a, sector);
-	units = busy >> TELEMETRY_UNIT_SHIFT;
-	row->region[region].ios++;
-	if (units > row->region[region].worst)
-		row->region[region].worst = units;
-	b = bucket_of(units);
-	row->io[op].bytes += len;
-	if (issued) {
-		row->io[op].device[b]++;
-		row->io[op].queue[bucket_of((issued - start) >> TELEMETRY_UNIT_SHIFT)]++;
-		b = bucket_of(all >> TELEMETRY_UNIT_SHIFT);
+	op = rq->cmd_flags & REQ_OP_MASK;
+	if (op > TELEMETRY_WRITE)
+		goto rare;
+	len = rq->__data_len;
+	barrier_var(ctx);		/* nor are these read before */
+	if (!len || len != ctx[2] || ctx[1])
+		goto rare;
+	at = rq->__sector - a->start;
+	if (at >= a->sectors)
+		goto rare;
+	start = rq->start_time_ns;
+	all = now - start;
+	/* without a stamp, or with one later than now, it is too long, as well */
+	if (all >= TABLE << TELEMETRY_UNIT_SHIFT)
+		goto rare;
+	region = at * a->region_factor >> TELEMETRY_REGION_SHIFT;
+	queue = rq->io_start_time_ns - start;
+	/* what is not stamped is as long as the machine is up */
+	if (queue < TABLE << TELEMETRY_UNIT_SHIFT) {
+		device = all - queue;
+		if (device > a->slow_ns)
+			goto rare;
+		device >>= TELEMETRY_UNIT_SHIFT;
+		count_at(row, region, device, op, len);
+		barrier_var(table);	/* its address in a register, for all three */
+		row->io[op].device[table[device & (TABLE - 1)]]++;
+		row->io[op].queue[table[queue >> TELEMETRY_UNIT_SHIFT]]++;
+		row->io[op].total[table[all >> TELEMETRY_UNIT_SHIFT]]++;
+	} else {
+		if (all > a->slow_ns)
+			goto rare;
+		all >>= TELEMETRY_UNIT_SHIFT;
+		count_at(row, region, all, op, len);
+		row->io[op].total[table[all]]++;
 	}
-	row->io[op].total[b]++;
 	return 0;
+rare:
+	barrier_var(ctx);
+	return rare((void *)ctx[0], a->index + 1, ctx[1], ctx[2]);
 }
 
 /*
@@ -354,41 +446,26 @@ int BPF_PROG(rq_complete, struct request *rq, blk_status_t error, unsigned int n
  * without data is a flush.
  */
 
-/* Is it one of those, and watched? The bios of a disk with requests may have no end to be seen. */
-static __noinline int is_watched_by_bios(__u32 disk)
-{
-	__u32 link = watch.chain[TELEMETRY_HASH(disk)];
-	int i;
-
-	for (i = 0; link && i < TELEMETRY_AREAS; i++) {
-		const struct telemetry_area *a = area_at(link - 1);
-
-		if (a->disk == disk)
-			return a->bios;
-		link = a->next;
-	}
-	return 0;
-}
-
 SEC("tp_btf/block_bio_queue")
 int BPF_PROG(bio_queue, struct bio *bio)
 {
-	__u32 disk = bio->bi_bdev->bd_disk->part0->bd_dev;
-	const struct telemetry_area *a;
+	__u32 link = areas_of(bio->bi_bdev->bd_disk->part0->bd_dev);
 	__u64 key = (__u64)bio;
 	struct in_flight f = { 0 };
 
-	if (!watch.chain[TELEMETRY_HASH(disk)] || !is_watched_by_bios(disk))
+	/* the bios of a disk with requests may have no end to be seen */
+	if (!link || !area_at(link - 1)->bios)
 		return 0;
 	f.bytes = bio->bi_iter.bi_size;
 	f.sector = bio->bi_iter.bi_sector;
-	f.disk = disk;
 	if (f.bytes) {
-		a = area_in(watch.chain[TELEMETRY_HASH(disk)], disk, f.sector);
-		if (!a)
+		link = area_in(link, f.sector);
+		if (!link)
 			return 0;
-		f.area = a->index;
-		f.id = a->id;
+		f.area = area_at(link - 1)->index;
+		f.id = area_at(link - 1)->id;
+	} else {
+		f.disk = area_at(link - 1)->disk;
 	}
 	f.time = bpf_ktime_get_ns();
 	if (bpf_map_update_elem(&in_flight, &key, &f, 0))
@@ -420,7 +497,7 @@ int BPF_PROG(bio_complete, struct request_queue *q, struct bio *bio)
 	io.now = bpf_ktime_get_ns();
 	if (!io.bytes) {
 		io.op = TELEMETRY_FLUSH;
-		return measure_flush(disk, &io);
+		return measure_flush(areas_of(disk), &io);
 	}
 	if (index < TELEMETRY_AREAS && area_at(index)->id == id)
 		measure(index, &io);

@@ -59,6 +59,7 @@ struct block_device {
 
 struct gendisk {
 	struct block_device *part0;
+	struct request_queue *queue;
 };
 
 struct request_queue {

@@ -9,14 +9,26 @@
  *
  * AREAS. The table in struct telemetry_watch is changed by user space while the programs look:
  * an entry is filled in first and linked last, unlinked first and reused only when no program can
- * still be looking (membarrier(2), which waits as synchronize_rcu() does). Entries are chained by
- * a hash of the disk; links are indexes + 1.
+ * still be looking (membarrier(2), which waits as synchronize_rcu() does). Links are indexes + 1.
+ * The areas of a disk are chained by @next; the first of each disk by @next_disk, too, from a hash
+ * of the disk's number on.
+ *
+ * KNOWN. To get from a request to the number of its disk takes four loads, each with a check; to
+ * its queue, one. So the programs remember, by the queue's address, where the disk's areas begin,
+ * or that it has none: a word with both, for they are read without a lock. They forget it when a
+ * disk comes to a queue (BPF program disk_added), which is before its first I/O; so an address
+ * that is used again is none that is known. What is remembered follows from the table, so before
+ * another area becomes the first of a disk, or none does, user space
+ *	clears @learn, and waits until no program can still be adding to what is known;
+ *	changes the table, and clears all of it;
+ *	waits again before the entry of an area is reused; sets @learn.
  */
 #ifndef REMAP_TELEMETRY_H
 #define REMAP_TELEMETRY_H
 
 #define TELEMETRY_AREAS		128		/* 64 remap devices: data and spare of each */
 #define TELEMETRY_HASH_BITS	8		/* twice as many: most chains have one link */
+#define TELEMETRY_KNOWN_BITS	8		/* queues; two may displace each other */
 #define TELEMETRY_REGIONS	1024		/* of the heat map of an area */
 #define TELEMETRY_IN_FLIGHT	16384		/* bios to bio-based devices */
 #define TELEMETRY_RING_BYTES	(1U << 20)	/* 14,000 events: a second of a very bad disk */
@@ -73,24 +85,34 @@ struct telemetry_surface {
 struct telemetry_area {
 	__u64 start, sectors;			/* of the disk */
 	__u64 slow_ns;				/* threshold, at most TELEMETRY_LONGEST: none */
+	__u64 region_factor;			/* sector * factor >> 54 is the region */
 	__u32 disk;				/* dev_t, as the kernel has it */
 	__u32 id;				/* another one each time the entry is used */
-	__u64 region_factor;			/* sector * factor >> 54 is the region */
-	__u16 next;				/* index + 1 */
+	__u32 first_row;			/* index * CPUs */
+	__u16 index;				/* its own */
+	__u16 next;				/* of the same disk: index + 1 */
+	__u16 next_disk;			/* the first one of another */
 	__u16 bios;				/* no requests there: bios are measured */
-	__u32 index, first_row;			/* its own; index * CPUs */
-	__u64 unused;				/* 64 bytes: indexes become shifts */
+	__u32 unused[3];			/* 64 bytes: indexes become shifts */
 };
 
 /* The programs' memory that user space writes: in the map ".data.watch". */
 struct telemetry_watch {
-	struct telemetry_area area[TELEMETRY_AREAS];
-	__u16 chain[1 << TELEMETRY_HASH_BITS];	/* index + 1 of the first area; 0: none */
 	__u64 missed_bios;			/* no room in the table of those in flight */
 	__u64 dropped;				/* events of remap devices: no room */
+	__u32 learn;				/* add to what is known */
+	__u32 unused[11];			/* 64 bytes: so a link needs nothing subtracted */
+	struct telemetry_area area[TELEMETRY_AREAS];
+	__u16 chain[1 << TELEMETRY_HASH_BITS];	/* index + 1 of an area; 0: none */
+	/* a queue's address << 8 | index + 1 of the first area, or 0 */
+	__u64 known[1 << TELEMETRY_KNOWN_BITS];
 };
 
 #define TELEMETRY_HASH(disk)	((__u32)((disk) * 0x61c88647U) >> (32 - TELEMETRY_HASH_BITS))
+/* of the lower half of the address, which is all that differs */
+#define TELEMETRY_KNOWN(queue)	\
+	((__u32)((__u32)(queue) * 0x61c88647U) >> (32 - TELEMETRY_KNOWN_BITS))
+#define TELEMETRY_KNOWN_SHIFT	8		/* what an address has at its top tells nothing */
 
 enum telemetry_kind {
 	TELEMETRY_ERROR,

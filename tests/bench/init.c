@@ -387,6 +387,8 @@ int main(int argc, char **argv)
 	snprintf(data.name, sizeof(data.name), "null_blk");
 	measure_all(&data, "-", DATA_MIB * MIB / 2);
 	null_blk_create(&other, "other", DATA_MIB, 0);
+	measure(&other, "-", false, BLOCK, DATA_MIB * MIB / 2);
+	measure(&other, "-", true, BLOCK, DATA_MIB * MIB / 2);
 	bench_telemetry(&data, &other);
 	null_blk_remove(&other);
 	bench_linear(&data);

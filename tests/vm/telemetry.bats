@@ -345,6 +345,36 @@ stat_words() { # DEVICE NUMBER...
 	[[ $(of "$area" .read.ios) == 1 ]]
 }
 
+@test "a disk that comes where another one was in memory is not taken for it" {
+	local first second numbers before
+	numbers() { lsblk -dno MAJ:MIN "$DATA" "$SPARE" | paste -sd ' '; }
+	make_null_blk data 64
+	make_null_blk spare 64
+	begin
+	# and what is known to be nobody's may become somebody's
+	dd if="$DATA" of=/dev/null iflag=direct bs=4096 count=10
+	first=$(watch "$DATA" 0)
+	second=$(watch "$SPARE" 0)
+	numbers=$(numbers)
+	dd if="$DATA" of=/dev/null iflag=direct bs=4096 count=10
+	dd if="$SPARE" of=/dev/null iflag=direct bs=4096 count=20
+	[[ $(of "$first" .read.ios) == 10 && $(of "$second" .read.ios) == 20 ]]
+	# what is freed last is allocated first: the two change places, but not their numbers
+	for _ in 1 2 3 4; do
+		remove_null_blk data
+		remove_null_blk spare
+		before=("$(of "$first" .read.ios)" "$(of "$second" .read.ios)")
+		make_null_blk data 64
+		make_null_blk spare 64
+		[[ $(numbers) == "$numbers" ]]
+		dd if="$DATA" of=/dev/null iflag=direct bs=4096 count=10
+		dd if="$SPARE" of=/dev/null iflag=direct bs=4096 count=20
+		settle
+		agrees $(($(of "$first" .read.ios) - before[0])) "$(stat_words data 1)"
+		agrees $(($(of "$second" .read.ios) - before[1])) "$(stat_words spare 1)"
+	done
+}
+
 @test "areas come and go under I/O: 128 of them, each by itself" {
 	local at first load i
 	make_null_blk data 64

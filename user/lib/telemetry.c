@@ -126,19 +126,68 @@ static int on_event(void *ctx, void *data, size_t size)
 	return ++t->taken < MOST_EVENTS ? 0 : -ECANCELED;
 }
 
+/* Programs that run now have ended. */
+static void quiesce(void)
+{
+	/* as good as synchronize_rcu(), and refused only where CPUs run without a tick */
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
+		usleep(20000);
+}
+
+/* May programs remember where the areas of a disk begin? See KNOWN in remap/telemetry.h. */
+static void learn(struct remap_telemetry *t, bool on)
+{
+	struct telemetry_watch *w = t->watch;
+
+	if (t->skel->links.disk_added)
+		__atomic_store_n(&w->learn, on, __ATOMIC_RELEASE);
+}
+
+static void stop_learning(struct remap_telemetry *t)
+{
+	learn(t, false);
+	quiesce();
+}
+
+static void forget(struct remap_telemetry *t)
+{
+	for (size_t i = 0; i < sizeof(t->watch->known) / sizeof(*t->watch->known); i++)
+		__atomic_store_n(&t->watch->known[i], 0, __ATOMIC_RELAXED);
+}
+
+/* @forgets: with the program without which nothing is remembered. */
+static int load_programs(struct remap_telemetry *t, bool forgets)
+{
+	int r;
+
+	t->skel = telemetry_bpf__open();
+	if (!t->skel)
+		return -errno;
+	t->skel->rodata->cpus = t->cpus;
+	bpf_program__set_autoload(t->skel->progs.disk_added, forgets);
+	r = bpf_map__set_max_entries(t->skel->maps.rows, TELEMETRY_AREAS * t->cpus);
+	r = r ?: telemetry_bpf__load(t->skel);
+	if (!r && forgets) {
+		t->skel->links.disk_added = bpf_program__attach(t->skel->progs.disk_added);
+		if (!t->skel->links.disk_added)
+			r = -errno;
+	}
+	return r;
+}
+
 static int load(struct remap_telemetry *t, struct remap_err *err)
 {
-	struct telemetry_bpf *s = telemetry_bpf__open();
-	int r, fd[3];
+	int r = load_programs(t, true), fd[3];
+	struct telemetry_bpf *s;
 
-	if (!s)
-		return fail_load(t, -errno, err);
-	t->skel = s;
-	s->rodata->cpus = t->cpus;
-	r = bpf_map__set_max_entries(s->maps.rows, TELEMETRY_AREAS * t->cpus);
-	r = r ?: telemetry_bpf__load(s);
+	if (r) {
+		/* a kernel that lets nobody look into its functions: it only takes longer, then */
+		telemetry_bpf__destroy(t->skel);
+		r = load_programs(t, false);
+	}
 	if (r)
 		return fail_load(t, r, err);
+	s = t->skel;
 	s->links.rq_complete = bpf_program__attach(s->progs.rq_complete);
 	if (!s->links.rq_complete)
 		return fail_load(t, -errno, err);
@@ -148,7 +197,10 @@ static int load(struct remap_telemetry *t, struct remap_err *err)
 	fd[0] = bpf_map__fd(s->maps.data_watch);
 	fd[1] = bpf_map__fd(s->maps.rows);
 	fd[2] = bpf_map__fd(s->maps.surfaces);
-	return map_all(t, fd, PROT_READ | PROT_WRITE, err);
+	r = map_all(t, fd, PROT_READ | PROT_WRITE, err);
+	if (!r)
+		learn(t, true);
+	return r;
 }
 
 int remap_telemetry_open(struct remap_telemetry **result, struct remap_err *err)
@@ -245,14 +297,6 @@ static int attach_bios(struct remap_telemetry *t, struct remap_err *err)
 
 /* ---- areas ---- */
 
-/* Programs that run now have ended. */
-static void quiesce(void)
-{
-	/* as good as synchronize_rcu(), and refused only where CPUs run without a tick */
-	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
-		usleep(20000);
-}
-
 static u32 kernel_dev(dev_t dev)
 {
 	return major(dev) << 20 | minor(dev);
@@ -268,6 +312,21 @@ u64 remap_region_start(const struct telemetry_area *a, unsigned int region)
 	return s < a->sectors ? s : a->sectors;
 }
 
+/* The link to the first area of a disk; it is 0 if there is none, and where one would be put. */
+static __u16 *first_of(struct telemetry_watch *w, u32 disk)
+{
+	__u16 *link = &w->chain[TELEMETRY_HASH(disk)];
+
+	while (*link && w->area[*link - 1].disk != disk)
+		link = &w->area[*link - 1].next_disk;
+	return link;
+}
+
+static void set_link(__u16 *link, u32 value)
+{
+	__atomic_store_n(link, (__u16)value, __ATOMIC_RELEASE);
+}
+
 static u64 threshold(u64 slow_ns)
 {
 	return slow_ns && slow_ns < TELEMETRY_LONGEST ? slow_ns : TELEMETRY_LONGEST;
@@ -278,6 +337,7 @@ int remap_telemetry_watch(struct remap_telemetry *t, dev_t dev, u64 start, u64 s
 {
 	struct telemetry_watch *w = t->watch;
 	struct telemetry_area *a = NULL;
+	__u16 *first;
 	u64 at;
 	dev_t disk;
 	bool requests;
@@ -311,6 +371,7 @@ int remap_telemetry_watch(struct remap_telemetry *t, dev_t dev, u64 start, u64 s
 		if (r)
 			return r;
 	}
+	first = first_of(w, kernel_dev(disk));
 	i = (u32)(a - w->area);
 	memset(&t->rows[i * t->cpus], 0, sizeof(*t->rows) * t->cpus);
 	memset(&t->surfaces[i], 0, sizeof(*t->surfaces));
@@ -320,13 +381,20 @@ int remap_telemetry_watch(struct remap_telemetry *t, dev_t dev, u64 start, u64 s
 		.slow_ns = threshold(slow_ns),
 		.disk = kernel_dev(disk),
 		.id = ++t->last_id,
-		.next = w->chain[TELEMETRY_HASH(kernel_dev(disk))],
 		.bios = !requests,
 		.region_factor = ~0ULL / sectors,
-		.index = i,
+		.index = (__u16)i,
 		.first_row = i * t->cpus,
 	};
-	__atomic_store_n(&w->chain[TELEMETRY_HASH(a->disk)], (__u16)(i + 1), __ATOMIC_RELEASE);
+	if (*first) {
+		a->next = w->area[*first - 1].next;
+		set_link(&w->area[*first - 1].next, i + 1);
+	} else {
+		stop_learning(t);
+		set_link(first, i + 1);
+		forget(t);
+		learn(t, true);
+	}
 	*area = i;
 	return 0;
 }
@@ -340,14 +408,25 @@ void remap_telemetry_unwatch(struct remap_telemetry *t, u32 area)
 {
 	struct telemetry_watch *w = t->watch;
 	struct telemetry_area *a = &w->area[area];
-	__u16 *link = &w->chain[TELEMETRY_HASH(a->disk)];
+	__u16 *link;
 
 	if (!a->sectors)
 		return;
-	while (*link != area + 1)
-		link = &w->area[*link - 1].next;
-	__atomic_store_n(link, a->next, __ATOMIC_RELEASE);
-	quiesce();
+	link = first_of(w, a->disk);
+	if (*link == area + 1) {
+		stop_learning(t);
+		if (a->next)
+			w->area[a->next - 1].next_disk = a->next_disk;
+		set_link(link, a->next ?: a->next_disk);
+		forget(t);
+		quiesce();
+		learn(t, true);
+	} else {
+		while (*link != area + 1)
+			link = &w->area[*link - 1].next;
+		set_link(link, a->next);
+		quiesce();
+	}
 	memset(a, 0, sizeof(*a));
 }
 
