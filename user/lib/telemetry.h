@@ -52,6 +52,12 @@ int remap_telemetry_watch(struct remap_telemetry *t, dev_t dev, u64 start, u64 s
 /** remap_telemetry_set_slow() - another threshold, from now on; 0: none */
 void remap_telemetry_set_slow(struct remap_telemetry *t, u32 area, u64 slow_ns);
 
+/**
+ * remap_telemetry_usual_slow() - a threshold that fits the kind of disk that a device is on
+ * Return: ns: a second where heads have to move, or that is not to be told, else 200 ms
+ */
+u64 remap_telemetry_usual_slow(dev_t dev);
+
 /** remap_telemetry_unwatch() - events of it that come later have its old id */
 void remap_telemetry_unwatch(struct remap_telemetry *t, u32 area);
 
@@ -76,6 +82,10 @@ struct remap_sample {
 
 /** remap_telemetry_read() - memory that the programs share is all that is read: no system call */
 void remap_telemetry_read(const struct remap_telemetry *t, u32 area, struct remap_sample *s);
+
+/** remap_telemetry_read_counts() - the same without the regions, which stay what they were in @s */
+void remap_telemetry_read_counts(const struct remap_telemetry *t, u32 area,
+				 struct remap_sample *s);
 
 /**
  * remap_telemetry_missed() - what was not seen, of all areas: completions that came while another
