@@ -87,7 +87,7 @@ static void the_headline_says_who_and_what(void **state)
 	memset(&devices[1], 0, sizeof(devices[1]));
 	model.n = 1;
 	top_judge(&model);
-	assert_string_equal(model.headline, "1 of 1 device to be watched: a: 1 bad slots");
+	assert_string_equal(model.headline, "1 of 1 device to be watched: a: 1 bad slot");
 }
 
 static void each_trouble_is_named_with_its_remedy(void **state)
@@ -149,11 +149,11 @@ static void a_minute_is_held_against_the_one_before(void **state)
 		enum top_verdict verdict;
 		const char *says;
 	} cases[] = {
-		{ 0, 0, TOP_CALM, "nothing new: no errors in the last 60 s; no errors in the" },
-		{ 4, 0, TOP_EASING, "easing off: no errors in the last 60 s; 4 errors in the" },
-		{ 4, 4, TOP_STEADY, "going on: 4 errors in the last 60 s; 4 errors in the" },
+		{ 0, 0, TOP_CALM, "nothing new: no errors in 60 s; in the minute before: no errors" },
+		{ 4, 0, TOP_EASING, "easing off: no errors in 60 s; in the minute before: 4 errors" },
+		{ 4, 4, TOP_STEADY, "going on: 4 errors in 60 s; in the minute before: 4 errors" },
 		{ 4, 3, TOP_EASING, "easing off: 3 errors" },
-		{ 4, 5, TOP_WORSE, "getting worse: 5 errors in the last 60 s; 4 errors in the" },
+		{ 4, 5, TOP_WORSE, "getting worse: 5 errors in 60 s; in the minute before: 4 errors" },
 	};
 	char text[320];
 
@@ -199,8 +199,10 @@ static void before_there_is_a_history_the_agents_log_tells(void **state)
 	top_judge(&model);
 	assert_int_equal(devices[0].verdict, TOP_WORSE);
 	top_trend_text(&devices[0], text, sizeof(text));
-	assert_string_equal(text, "getting worse: no errors in the last 3 s; warnings in the log: 2 "
-			    "in 10 min, 1 in the 10 min before");
+	assert_string_equal(text, "getting worse: no errors in 3 s; warnings in the log: "
+			    "2 in 10 min, 1 in the 10 min before");
+	assert_string_equal(model.headline, "2 of 3 devices need attention: a: getting worse "
+			    "(2 warnings in 10 min); b: getting worse (1 warning in 10 min)");
 	/* one that does not know of any is calm */
 	assert_int_equal(devices[2].verdict, TOP_CALM);
 }

@@ -408,10 +408,11 @@ void remap_telemetry_read_counts(const struct remap_telemetry *t, u32 area,
 	}
 }
 
-void remap_telemetry_read(const struct remap_telemetry *t, u32 area, struct remap_sample *s)
+void remap_telemetry_read_regions(const struct remap_telemetry *t, u32 area,
+				  struct remap_sample *s)
 {
-	memset(s, 0, sizeof(*s));
-	remap_telemetry_read_counts(t, area, s);
+	memset(s->region_ios, 0, sizeof(s->region_ios));
+	memset(s->region_worst, 0, sizeof(s->region_worst));
 	for (unsigned int cpu = 0; cpu < t->cpus; cpu++) {
 		const volatile struct telemetry_row *r = &t->rows[area * t->cpus + cpu];
 
@@ -429,6 +430,12 @@ void remap_telemetry_read(const struct remap_telemetry *t, u32 area, struct rema
 		s->region_errors[i] = f->errors[i];
 		s->region_slow[i] = f->slow[i];
 	}
+}
+
+void remap_telemetry_read(const struct remap_telemetry *t, u32 area, struct remap_sample *s)
+{
+	remap_telemetry_read_counts(t, area, s);
+	remap_telemetry_read_regions(t, area, s);
 }
 
 int remap_telemetry_missed(const struct remap_telemetry *t, u64 *missed, struct remap_err *err)
@@ -456,6 +463,15 @@ u64 remap_telemetry_area_dropped(const struct remap_telemetry *t, u32 area)
 	for (unsigned int cpu = 0; cpu < t->cpus; cpu++)
 		dropped += *(volatile __u64 *)&t->rows[area * t->cpus + cpu].dropped;
 	return dropped;
+}
+
+u64 remap_telemetry_area_errors(const struct remap_telemetry *t, u32 area)
+{
+	u64 errors = 0;
+
+	for (unsigned int cpu = 0; cpu < t->cpus; cpu++)
+		errors += *(volatile __u64 *)&t->rows[area * t->cpus + cpu].errors;
+	return errors;
 }
 
 u64 remap_telemetry_dropped(const struct remap_telemetry *t)
@@ -486,18 +502,29 @@ u64 remap_bucket_ns(unsigned int bucket)
 	return units << TELEMETRY_UNIT_SHIFT;
 }
 
-u64 remap_percentile(const u64 histogram[TELEMETRY_BUCKETS], unsigned int permille)
+u64 remap_percentiles(const u64 histogram[TELEMETRY_BUCKETS], const unsigned int *permille,
+		      size_t n, u64 *ns)
 {
 	u64 all = 0, seen = 0;
+	size_t i = 0;
 
+	memset(ns, 0, n * sizeof(*ns));
 	for (unsigned int b = 0; b < TELEMETRY_BUCKETS; b++)
 		all += histogram[b];
-	for (unsigned int b = 0; b < TELEMETRY_BUCKETS; b++) {
+	for (unsigned int b = 0; b < TELEMETRY_BUCKETS && i < n && all; b++) {
 		seen += histogram[b];
-		if (seen && seen * 1000 >= all * permille)
-			return remap_bucket_ns(b + 1);
+		while (i < n && seen && seen * 1000 >= all * permille[i])
+			ns[i++] = remap_bucket_ns(b + 1);
 	}
-	return 0;
+	return all;
+}
+
+u64 remap_percentile(const u64 histogram[TELEMETRY_BUCKETS], unsigned int permille)
+{
+	u64 ns;
+
+	remap_percentiles(histogram, &permille, 1, &ns);
+	return ns;
 }
 
 /* ---- pinning ---- */

@@ -209,7 +209,8 @@ KEY(scrub)
 	return !d->agent_known ? -1 : d->agent.scrubbing ? (double)d->agent.scrub_at : 0;
 }
 
-#define COLUMN(title, name, width, help)	{ title, help, width, false, name##_cell, name##_key }
+#define COLUMN(title, name, width, help) \
+	{ title, help, width, false, name##_cell, name##_key }
 
 const struct top_column top_columns[] = {
 	{ "STATE", "state of the target", 9, true, state_cell, state_key },

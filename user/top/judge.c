@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What is wrong with each device, how bad that is, and whether it is getting worse. No I/O here, and
- * no clock but the model's.
+ * What is wrong with each device, how bad that is, and whether it is getting worse. No I/O here,
+ * and no clock but the model's.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -40,6 +40,11 @@ u64 top_slots_free(const struct remap_target *t)
 	u64 taken = t->word[REMAP_ST_SLOTS_USED] + t->word[REMAP_ST_SLOTS_BAD];
 
 	return taken < t->word[REMAP_ST_SLOTS_TOTAL] ? t->word[REMAP_ST_SLOTS_TOTAL] - taken : 0;
+}
+
+static const char *plural(u64 n)
+{
+	return n == 1 ? "" : "s";
 }
 
 static void problem(struct top_device *d, enum top_health weight, const char *text,
@@ -152,13 +157,13 @@ static void happened(u64 errors, u64 moved, u64 lost, char *text, size_t size)
 
 	*text = 0;
 	if (errors)
-		n += (size_t)snprintf(text, size, "%" PRIu64 " errors", errors);
+		n += (size_t)snprintf(text, size, "%" PRIu64 " error%s", errors, plural(errors));
 	if (moved && n < size)
-		n += (size_t)snprintf(text + n, size - n, "%s%" PRIu64 " blocks moved",
-				      n ? ", " : "", moved);
+		n += (size_t)snprintf(text + n, size - n, "%s%" PRIu64 " block%s moved",
+				      n ? ", " : "", moved, plural(moved));
 	if (lost && n < size)
-		n += (size_t)snprintf(text + n, size - n, "%s%" PRIu64 " sectors lost",
-				      n ? ", " : "", lost);
+		n += (size_t)snprintf(text + n, size - n, "%s%" PRIu64 " sector%s lost",
+				      n ? ", " : "", lost, plural(lost));
 	if (!n)
 		snprintf(text, size, "no errors");
 }
@@ -172,15 +177,15 @@ void top_trend_text(const struct top_device *d, char *text, size_t size)
 	happened(d->errors_trend.before, d->moved_trend.before, d->lost_trend.before, before,
 		 sizeof(before));
 	if (d->before_known)
-		snprintf(text, size, "%s: %s in the last %" PRIu64 " s; %s in the minute before",
+		snprintf(text, size, "%s: %s in %" PRIu64 " s; in the minute before: %s",
 			 top_verdict_text(d->verdict), recent, d->minute, before);
 	else if (d->said_recent || d->said_before)
-		snprintf(text, size, "%s: %s in the last %" PRIu64 " s; warnings in the log: %"
-			 PRIu64 " in 10 min, %" PRIu64 " in the 10 min before",
+		snprintf(text, size, "%s: %s in %" PRIu64 " s; warnings in the log: %" PRIu64
+			 " in 10 min, %" PRIu64 " in the 10 min before",
 			 top_verdict_text(d->verdict), recent, d->minute, d->said_recent,
 			 d->said_before);
 	else
-		snprintf(text, size, "%s: %s in the last %" PRIu64 " s",
+		snprintf(text, size, "%s: %s in %" PRIu64 " s",
 			 top_verdict_text(d->verdict), recent, d->minute);
 }
 
@@ -236,7 +241,7 @@ static void disk_problems(struct top_device *d)
 
 	if (w[REMAP_ST_LOST_SECTORS]) {
 		snprintf(text, sizeof(text), "%" PRIu64 " lost sector%s", w[REMAP_ST_LOST_SECTORS],
-			 w[REMAP_ST_LOST_SECTORS] == 1 ? "" : "s");
+			 plural(w[REMAP_ST_LOST_SECTORS]));
 		problem(d, TOP_BAD, text, "%s: no device can give them back; reads of them fail "
 			"until they are written again (remapctl list %s)", text, d->dm.name);
 	}
@@ -247,31 +252,41 @@ static void disk_problems(struct top_device *d)
 			 d->minute < 60 ? "seconds" : "minute");
 		problem(d, TOP_BAD, text, "%s: %s fails reads or writes", text, d->data);
 	} else if (d->measured && d->errors) {
-		snprintf(text, sizeof(text), "%" PRIu64 " errors earlier", d->errors);
+		snprintf(text, sizeof(text), "%" PRIu64 " error%s earlier", d->errors,
+			 plural(d->errors));
 		problem(d, TOP_WATCH, text, "%s: %s failed reads or writes, none in the last %"
 			PRIu64 " s", text, d->data, d->minute);
 	}
+	if (!t->recent && !d->before_known && d->said_recent) {
+		snprintf(text, sizeof(text), "%s (%" PRIu64 " warning%s in 10 min)",
+			 top_verdict_text(d->verdict), d->said_recent, plural(d->said_recent));
+		problem(d, d->verdict == TOP_WORSE ? TOP_BAD : TOP_WATCH, text, "%s: in the "
+			"agent's log, %" PRIu64 " in the 10 min before", text, d->said_before);
+	}
 	if (d->moved_trend.recent) {
-		snprintf(text, sizeof(text), "%" PRIu64 " blocks moved just now",
-			 d->moved_trend.recent);
+		snprintf(text, sizeof(text), "%" PRIu64 " block%s moved just now",
+			 d->moved_trend.recent, plural(d->moved_trend.recent));
 		problem(d, TOP_WATCH, text, "%s, to %s, in the last %" PRIu64 " s", text, d->spare,
 			d->minute);
 	}
 	if (w[REMAP_ST_IO_ERRORS]) {
-		snprintf(text, sizeof(text), "%" PRIu64 " errors reached users",
-			 w[REMAP_ST_IO_ERRORS]);
+		snprintf(text, sizeof(text), "%" PRIu64 " error%s reached users",
+			 w[REMAP_ST_IO_ERRORS], plural(w[REMAP_ST_IO_ERRORS]));
 		problem(d, TOP_WATCH, text, "%s since the device was started", text);
 	}
 	if (d->new_slow) {
-		snprintf(text, sizeof(text), "%" PRIu64 " slow I/Os", d->new_slow);
+		snprintf(text, sizeof(text), "%" PRIu64 " slow I/O%s", d->new_slow,
+			 plural(d->new_slow));
 		problem(d, TOP_WATCH, text, "%s in the last interval, beyond the threshold", text);
 	}
 	if (w[REMAP_ST_STUCK]) {
-		snprintf(text, sizeof(text), "%" PRIu64 " I/Os stuck", w[REMAP_ST_STUCK]);
+		snprintf(text, sizeof(text), "%" PRIu64 " I/O%s stuck", w[REMAP_ST_STUCK],
+			 plural(w[REMAP_ST_STUCK]));
 		problem(d, TOP_BAD, text, "%s: a device has not answered them for seconds", text);
 	}
 	if (d->agent_known && d->agent.smart_known && d->agent.smart_bad) {
-		snprintf(text, sizeof(text), "SMART: %" PRIu64 " bad sectors", d->agent.smart_bad);
+		snprintf(text, sizeof(text), "SMART: %" PRIu64 " bad sector%s", d->agent.smart_bad,
+			 plural(d->agent.smart_bad));
 		problem(d, TOP_WATCH, text, "%s, as %s itself counts (smartctl -a)", text, d->data);
 	}
 }
@@ -300,15 +315,17 @@ static void spare_problems(struct top_device *d)
 			text, d->spare, d->dm.name);
 	}
 	if (d->dm.state != REMAP_EXHAUSTED && free * FEW_SLOTS <= w[REMAP_ST_SLOTS_TOTAL]) {
-		snprintf(text, sizeof(text), "%" PRIu64 " slots left", free);
+		snprintf(text, sizeof(text), "%" PRIu64 " slot%s left", free, plural(free));
 		problem(d, TOP_BAD, text, "%s of %" PRIu64 " (replace the disk; remapctl grow %s "
 			"makes room)", text, w[REMAP_ST_SLOTS_TOTAL], d->dm.name);
 	}
 	if (w[REMAP_ST_SLOTS_BAD]) {
-		snprintf(text, sizeof(text), "%" PRIu64 " bad slots", w[REMAP_ST_SLOTS_BAD]);
+		snprintf(text, sizeof(text), "%" PRIu64 " bad slot%s", w[REMAP_ST_SLOTS_BAD],
+			 plural(w[REMAP_ST_SLOTS_BAD]));
 		problem(d, TOP_WATCH, text, "%s: %s has bad blocks, too", text, d->spare);
 	} else if (d->spare_errors) {
-		snprintf(text, sizeof(text), "%" PRIu64 " errors of the spare", d->spare_errors);
+		snprintf(text, sizeof(text), "%" PRIu64 " error%s of the spare", d->spare_errors,
+			 plural(d->spare_errors));
 		problem(d, TOP_WATCH, text, "%s, which is %s", text, d->spare);
 	}
 }

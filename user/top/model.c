@@ -376,11 +376,13 @@ static void sample(struct top_model *m, struct top_device *d, enum top_side side
 	known &= w->area == index && id == a->id;
 	w->area = index;
 	w->id = a->id;
-	memcpy(&w->before, &w->now, counts);
-	if (side == TOP_DATA)
-		remap_telemetry_read(m->telemetry, index, &w->now);
-	else
-		remap_telemetry_read_counts(m->telemetry, index, &w->now);
+	if (side == TOP_SPARE) {
+		w->measured = true;
+		d->spare_errors = remap_telemetry_area_errors(m->telemetry, index);
+		return;
+	}
+	memcpy(&d->before, &d->now, counts);
+	remap_telemetry_read_counts(m->telemetry, index, &d->now);
 	/* it may have gone, and come to be another's, while it was read */
 	w->measured = a->sectors && a->id == w->id;
 	/*
@@ -388,9 +390,17 @@ static void sample(struct top_model *m, struct top_device *d, enum top_side side
 	 * collection, as all that we watch ourselves does, has counted nothing before.
 	 */
 	if (!known && m->source == TOP_OWN)
-		memset(&w->before, 0, sizeof(w->before));
+		memset(&d->before, 0, sizeof(d->before));
 	else if (!known)
-		memcpy(&w->before, &w->now, counts);
+		memcpy(&d->before, &d->now, counts);
+}
+
+void top_surface(const struct top_model *m, struct top_device *d)
+{
+	const struct top_watched *w = &d->side[TOP_DATA];
+
+	if (d->measured && remap_telemetry_area(m->telemetry, w->area)->id == w->id)
+		remap_telemetry_read_regions(m->telemetry, w->area, &d->now);
 }
 
 static void difference(const u64 *now, const u64 *before, bool wraps, u64 *result)
@@ -402,8 +412,7 @@ static void difference(const u64 *now, const u64 *before, bool wraps, u64 *resul
 void top_histogram(const struct top_device *d, unsigned int op, unsigned int part, bool all,
 		   u64 histogram[TELEMETRY_BUCKETS])
 {
-	const struct remap_sample *now = &d->side[TOP_DATA].now,
-				  *before = &d->side[TOP_DATA].before;
+	const struct remap_sample *now = &d->now, *before = &d->before;
 	const u64 *n, *b;
 
 	memset(histogram, 0, TELEMETRY_BUCKETS * sizeof(u64));
@@ -420,29 +429,29 @@ void top_histogram(const struct top_device *d, unsigned int op, unsigned int par
 static void latency(const struct top_device *d, unsigned int op, unsigned int part, bool all,
 		    struct top_latency *l)
 {
-	u64 h[TELEMETRY_BUCKETS];
+	static const unsigned int permille[] = { 500, 990, 999 };
+	u64 h[TELEMETRY_BUCKETS], ns[3];
 
 	*l = (struct top_latency){ .count = 0 };
-	top_histogram(d, op, part, all, h);
-	for (unsigned int b = 0; b < TELEMETRY_BUCKETS; b++)
-		l->count += h[b];
-	if (!l->count)
+	/* most do nothing most of the time */
+	if (d->now.ios[op] == (all ? 0 : d->before.ios[op]))
 		return;
-	l->p50 = remap_percentile(h, 500);
-	l->p99 = remap_percentile(h, 990);
-	l->p999 = remap_percentile(h, 999);
+	top_histogram(d, op, part, all, h);
+	l->count = remap_percentiles(h, permille, 3, ns);
+	l->p50 = ns[0];
+	l->p99 = ns[1];
+	l->p999 = ns[2];
 }
 
 static void figures(struct top_device *d)
 {
-	const struct top_watched *data = &d->side[TOP_DATA], *spare = &d->side[TOP_SPARE];
-	const struct remap_sample *now = &data->now, *before = &data->before;
+	const struct remap_sample *now = &d->now, *before = &d->before;
 
-	d->measured = data->measured;
+	d->measured = d->side[TOP_DATA].measured;
 	d->counted = d->measured || d->has_stat;
-	d->errors = d->slow = d->new_errors = d->new_slow = d->spare_errors = 0;
-	if (spare->measured)
-		d->spare_errors = spare->now.errors;
+	d->errors = d->slow = d->new_errors = d->new_slow = 0;
+	if (!d->side[TOP_SPARE].measured)
+		d->spare_errors = 0;
 	if (d->measured) {
 		d->errors = now->errors;
 		d->slow = now->slow;

@@ -175,7 +175,7 @@ static void put_regions(struct json_object *o, const char *key, const u32 *value
 
 static struct json_object *surface_json(const struct top_device *d)
 {
-	const struct remap_sample *s = &d->side[TOP_DATA].now;
+	const struct remap_sample *s = &d->now;
 	struct json_object *o = json_object_new_object();
 
 	put_num(o, "regions", TELEMETRY_REGIONS);
@@ -320,8 +320,10 @@ void top_report_json(const struct top_model *m)
 	put_bool(o, "agent", m->agent_alive);
 	put_str(o, "telemetry", sources[m->source]);
 	put_str(o, "missing", m->missing);
-	for (size_t i = 0; i < m->n; i++)
+	for (size_t i = 0; i < m->n; i++) {
+		top_surface(m, m->device[i]);
 		json_object_array_add(list, device_json(m, m->device[i]));
+	}
 	json_object_object_add(o, "devices", list);
 	list = json_object_new_array();
 	while (events--)

@@ -119,7 +119,8 @@ static enum look look_of(enum top_health h)
 /* Of 0 to LEVELS, nothing to most. */
 static const char *level_mark(const struct screen *s, int level)
 {
-	static const char *const fine[] = { "·", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█" };
+	static const char *const fine[] = { "·", "▁", "▂", "▃", "▄", "▅", "▆", "▇",
+					    "█" };
 	static const char *const plain[] = { ".", ":", "-", "=", "+", "*", "%", "#", "@" };
 
 	return (s->utf8 ? fine : plain)[level];
@@ -301,11 +302,11 @@ static void draw_facts(const struct screen *s, const struct top_device *d, int y
 				      remap_replica_state_name(d->agent.replica[i]));
 	if (d->agent_known)
 		snprintf(more, sizeof(more), ", moved today %u", d->agent.moved_today);
-	putf(s, y, 0, s->columns, PLAIN, "  slots: %" PRIu64 " used, %" PRIu64 " bad, %" PRIu64
-	     " free; scrub: %s; recovered %" PRIu64 ", passed up %" PRIu64 "%s; replicas%s",
-	     (u64)w[REMAP_ST_SLOTS_USED], (u64)w[REMAP_ST_SLOTS_BAD], top_slots_free(&d->dm), scrub,
-	     (u64)w[REMAP_ST_READS_RECOVERED], (u64)w[REMAP_ST_IO_ERRORS], more,
-	     *replicas ? replicas : ": not read");
+	putf(s, y, 0, s->columns, PLAIN, "  scrub: %s; replicas%s; slots: %" PRIu64 " used, %"
+	     PRIu64 " bad, %" PRIu64 " free; recovered %" PRIu64 ", passed up %" PRIu64 "%s", scrub,
+	     *replicas ? replicas : ": not read", (u64)w[REMAP_ST_SLOTS_USED],
+	     (u64)w[REMAP_ST_SLOTS_BAD], top_slots_free(&d->dm),
+	     (u64)w[REMAP_ST_READS_RECOVERED], (u64)w[REMAP_ST_IO_ERRORS], more);
 }
 
 static void latencies(const struct top_latency *l, char *text, size_t size)
@@ -324,10 +325,10 @@ static void draw_figures(const struct screen *s, const struct top_device *d, int
 {
 	int rows = 1;
 
-	putf(s, y, 0, s->columns, HEAD, "%-9s%6s %6s %6s %6s %6s  since start:%6s %6s %6s %6s",
+	putf(s, y, 0, s->columns, HEAD, "%-8s%6s %6s %6s %6s %6s | start:%6s %6s %6s %6s",
 	     "", "/s", "B/s", "p50", "p99", "p99.9", "I/Os", "p50", "p99", "p99.9");
 	if (s->columns > 110)
-		putf(s, y, 84, 60, HEAD, "p99 in the queue, in the device");
+		putf(s, y, 82, 40, HEAD, "p99 in queue, device");
 	for (unsigned int op = 0; op < TELEMETRY_OPS && rows < s->height[FIGURES]; op++) {
 		const struct top_io *io = &d->io[op];
 		char rate[16], bytes[16], count[16], last[32], all[32], queue[16], device[16];
@@ -339,13 +340,13 @@ static void draw_figures(const struct screen *s, const struct top_device *d, int
 		top_count_text((double)io->all_ios, count, sizeof(count));
 		latencies(&io->last, last, sizeof(last));
 		latencies(&io->all, all, sizeof(all));
-		putf(s, y + rows, 0, s->columns, PLAIN, "  %-7s%6s %6s %s              %6s %s",
+		putf(s, y + rows, 0, s->columns, PLAIN, " %-7s%6s %6s %s |       %6s %s",
 		     top_op_names[op], d->counted ? rate : "-", d->counted ? bytes : "-", last,
 		     d->counted ? count : "-", all);
 		if (s->columns > 110 && io->all_device.count) {
 			top_ns_text(io->all_queue.p99, queue, sizeof(queue));
 			top_ns_text(io->all_device.p99, device, sizeof(device));
-			putf(s, y + rows, 84, 60, PLAIN, "%s, %s", queue, device);
+			putf(s, y + rows, 82, 40, PLAIN, "%12s, %s", queue, device);
 		}
 		rows++;
 	}
@@ -358,7 +359,7 @@ static const char *const map_names[] = { "errors", "worst latency", "I/Os", "rem
 
 static u64 map_value(const struct screen *s, const struct top_device *d, unsigned int region)
 {
-	const struct remap_sample *now = &d->side[TOP_DATA].now;
+	const struct remap_sample *now = &d->now;
 
 	switch (s->map) {
 	case MAP_ERRORS:
@@ -455,8 +456,10 @@ static bool measure(const struct screen *s, const struct top_device *d, unsigned
 static void heat_title(const struct screen *s, const struct top_device *d, const struct heat *h,
 		       bool known, char *text, size_t size)
 {
-	const u64 per = d->dm.sectors / TELEMETRY_REGIONS;
-	u64 first = (u64)((double)d->dm.sectors * h->worst / TELEMETRY_REGIONS);
+	const struct telemetry_area a = {
+		.sectors = d->dm.sectors, .region_factor = ~0ULL / d->dm.sectors,
+	};
+	u64 first = remap_region_start(&a, h->worst), end = remap_region_start(&a, h->worst + 1);
 	char most[16];
 
 	if (!known) {
@@ -471,12 +474,12 @@ static void heat_title(const struct screen *s, const struct top_device *d, const
 	if (!h->regions)
 		snprintf(text, size, "%s by place: none", map_names[s->map]);
 	else if (s->map == MAP_LATENCY)
-		snprintf(text, size, "%s by place: %s near sector %" PRIu64, map_names[s->map],
-			 most, first);
+		snprintf(text, size, "%s by place: %s in sectors %" PRIu64 " to %" PRIu64,
+			 map_names[s->map], most, first, end - 1);
 	else
-		snprintf(text, size, "%s by place: %" PRIu64 " in %u of %d regions, most (%s) near "
+		snprintf(text, size, "%s by place: %" PRIu64 " in %u region%s, most (%s) in "
 			 "sectors %" PRIu64 " to %" PRIu64, map_names[s->map], h->sum, h->regions,
-			 TELEMETRY_REGIONS, most, first, first + (per ? per : 1));
+			 h->regions == 1 ? "" : "s", most, first, end - 1);
 }
 
 static void draw_heat(const struct screen *s, const struct top_device *d, int y)
@@ -636,7 +639,7 @@ static void draw_help(const struct screen *s)
 {
 	static const char *const keys[] = {
 		"up, down, j, k   another device          page up, page down, home, end",
-		"left, right      other columns           s, S     sort by the next, the one before",
+		"left, right      other columns           s, S     sort by the next column",
 		"n, e, l, i       sort by name, errors, lost sectors, I/Os; a: attention first",
 		"r                the other way round     m, M     another map of the surface",
 		"t                latencies of the last interval, or since start",
@@ -672,8 +675,9 @@ static void draw_bar(const struct screen *s)
 	if (localtime_r(&now, &tm))
 		strftime(when, sizeof(when), "%T", &tm);
 	put(s, 0, 0, s->columns, BAR, "");
-	putf(s, 0, 0, s->columns, BAR, " remap-top %s  every %gs%s  %zu device%s  telemetry: %s%s%s",
-	     when, s->look.interval_ms / 1000.0, s->paused ? "  PAUSED" : "", s->m->n,
+	putf(s, 0, 0, s->columns, BAR,
+	     " remap-top %s  every %gs%s  %zu device%s  telemetry: %s%s%s", when,
+	     s->look.interval_ms / 1000.0, s->paused ? "  PAUSED" : "", s->m->n,
 	     s->m->n == 1 ? "" : "s", sources[s->m->source],
 	     s->m->agent_alive ? "" : "  no agent runs", s->m->dry_run ? "  dry run" : "");
 }
@@ -687,11 +691,11 @@ static void draw_keys(const struct screen *s)
 		putf(s, y, 0, s->columns, BAR, " interval in seconds (0.1 to 3600): %s_",
 		     s->answer);
 	else
-		putf(s, y, 0, s->columns, BAR, " q quit  h help  s sort: %s%s  m map: %s  t %s  "
-		     "p %s", s->reverse ? "-" : "",
-		     s->sort == TOP_BY_NAME ? "name" : s->sort < 0 ? "attention" : top_columns[s->sort].title,
-		     map_names[s->map], s->all ? "last interval" : "since start",
-		     s->paused ? "go on" : "pause");
+		putf(s, y, 0, s->columns, BAR,
+		     " q quit  h help  s sort: %s%s  m map: %s  t %s  p %s",
+		     s->reverse ? "-" : "", s->sort == TOP_BY_NAME ? "name" : s->sort < 0 ?
+		     "attention" : top_columns[s->sort].title, map_names[s->map],
+		     s->all ? "last interval" : "since start", s->paused ? "go on" : "pause");
 }
 
 /* The headline, in one or two rows. Return: how many */
@@ -800,6 +804,7 @@ static void draw(struct screen *s)
 	}
 	share_out(s, s->rows - y - 2);
 	if (d) {
+		top_surface(s->m, s->list[s->at]);
 		draw_devices(s, y);
 		y += s->height[DEVICES] + 1;
 	}

@@ -53,8 +53,6 @@ struct top_watched {
 	bool on_disk;			/* the above is known */
 	bool measured;			/* there is an area for it, and this is it: */
 	u32 area, id;
-	struct remap_sample now;
-	struct remap_sample before;	/* without regions */
 };
 
 /* How often something happened: in the last minute, and in the one before that. */
@@ -98,6 +96,8 @@ struct top_device {
 	u64 since_ms;			/* when we saw it first */
 
 	struct top_watched side[TOP_SIDES];
+	struct remap_sample now;	/* of the data device; regions: see top_surface() */
+	struct remap_sample before;	/* without regions */
 	bool counted;			/* what follows is known, be it by diskstats alone */
 	bool measured;			/* by telemetry: of the data device, with latencies */
 	struct top_io io[TELEMETRY_OPS];
@@ -179,6 +179,9 @@ enum top_remaps {
  * What cannot be had is not known, and m->missing says so: nothing here fails.
  */
 void top_collect(struct top_model *m, enum top_remaps remaps, const struct top_device *of);
+
+/** top_surface() - the regions of d->now, of now: for 64 devices that would be much to read */
+void top_surface(const struct top_model *m, struct top_device *d);
 
 /** top_histogram() - of a device; @part: 0 total, 1 queue, 2 device; @all: since start */
 void top_histogram(const struct top_device *d, unsigned int op, unsigned int part, bool all,
