@@ -246,10 +246,14 @@ static void disk_problems(struct top_device *d)
 			"until they are written again (remapctl list %s)", text, d->dm.name);
 	}
 	if (t->recent) {
-		snprintf(text, sizeof(text), "errors %s (%" PRIu64 " in the last %s)",
+		char span[32] = "the last minute";
+
+		/* with long intervals it is the last one */
+		if (d->minute < 55 || d->minute > 75)
+			snprintf(span, sizeof(span), "%" PRIu64 " s", d->minute);
+		snprintf(text, sizeof(text), "errors %s (%" PRIu64 " in %s)",
 			 !d->before_known || t->recent == t->before ? "now" :
-			 t->recent > t->before ? "rising" : "easing", t->recent,
-			 d->minute < 60 ? "seconds" : "minute");
+			 t->recent > t->before ? "rising" : "easing", t->recent, span);
 		problem(d, TOP_BAD, text, "%s: %s fails reads or writes", text, d->data);
 	} else if (d->measured && d->errors) {
 		snprintf(text, sizeof(text), "%" PRIu64 " error%s earlier", d->errors,

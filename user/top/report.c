@@ -4,6 +4,7 @@
  */
 #include <inttypes.h>
 #include <json-c/json.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -16,6 +17,22 @@
 
 /* ---- text ---- */
 
+/* A line, whatever names are in it. */
+static void line(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static void line(const char *fmt, ...)
+{
+	char text[1024], clean[1024];
+	size_t blanks;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	blanks = strspn(text, " ");
+	remap_text_clean(clean, sizeof(clean), text + blanks);
+	printf("%*s%s\n", (int)blanks, "", clean);
+}
+
 static void print_event(const struct remap_agent_event *e)
 {
 	time_t s = (time_t)(e->time_ms / 1000);
@@ -24,33 +41,37 @@ static void print_event(const struct remap_agent_event *e)
 
 	if (localtime_r(&s, &tm))
 		strftime(when, sizeof(when), "%F %T", &tm);
-	printf("%s %c %s%s%s\n", when, e->priority <= LOG_CRIT ? '!' :
+	line("%s %c %s%s%s", when, e->priority <= LOG_CRIT ? '!' :
 	       e->priority <= LOG_WARNING ? '*' : ' ', e->name, *e->name ? ": " : "", e->text);
 }
 
 static void print_devices(const struct top_model *m, struct top_device **list)
 {
+	char row[1024];
 	int name = 4;
 
 	for (size_t i = 0; i < m->n; i++)
 		if ((int)strlen(list[i]->dm.name) > name)
 			name = (int)strlen(list[i]->dm.name);
-	printf("  %-*s", name, "NAME");
-	for (size_t c = 0; c < top_n_columns; c++)
-		printf(top_columns[c].left ? " %-*s" : " %*s", top_columns[c].width,
-		       top_columns[c].title);
-	for (size_t i = 0; i < m->n; i++) {
-		const struct top_device *d = list[i];
+	/* the first row is that of the titles */
+	for (size_t i = 0; i <= m->n; i++) {
+		const struct top_device *d = i ? list[i - 1] : NULL;
+		size_t n = (size_t)snprintf(row, sizeof(row), "%c %-*s",
+					    d ? " *!"[d->health] : ' ', name,
+					    d ? d->dm.name : "NAME");
 
-		printf("\n%c %-*s", " *!"[d->health], name, d->dm.name);
-		for (size_t c = 0; c < top_n_columns; c++) {
+		for (size_t c = 0; c < top_n_columns && n < sizeof(row); c++) {
+			const struct top_column *col = &top_columns[c];
 			char text[32];
 
-			top_columns[c].cell(m, d, false, text, sizeof(text));
-			printf(top_columns[c].left ? " %-*s" : " %*s", top_columns[c].width, text);
+			if (d)
+				col->cell(m, d, false, text, sizeof(text));
+			n += (size_t)snprintf(row + n, sizeof(row) - n,
+					      col->left ? " %-*s" : " %*s", col->width,
+					      d ? text : col->title);
 		}
+		line("%s", row);
 	}
-	putchar('\n');
 }
 
 void top_report_text(const struct top_model *m, bool first)
@@ -67,9 +88,9 @@ void top_report_text(const struct top_model *m, bool first)
 		putchar('\n');
 	if (localtime_r(&now, &tm))
 		strftime(when, sizeof(when), "%F %T", &tm);
-	printf("%s  %s\n", when, m->headline);
+	line("%s  %s", when, m->headline);
 	if (*m->missing)
-		printf("missing: %s\n", m->missing);
+		line("missing: %s", m->missing);
 	if (m->n) {
 		memcpy(list, m->device, m->n * sizeof(*list));
 		top_sort(m, list, m->n, TOP_BY_HEALTH, false, false);
@@ -81,9 +102,9 @@ void top_report_text(const struct top_model *m, bool first)
 		if (d->health == TOP_GOOD)
 			continue;
 		top_trend_text(d, trend, sizeof(trend));
-		printf("%s: %s\n", d->dm.name, trend);
+		line("%s: %s", d->dm.name, trend);
 		for (size_t p = 0; p < d->problems; p++)
-			printf("%s: %s\n", d->dm.name, d->problem[p].more);
+			line("%s: %s", d->dm.name, d->problem[p].more);
 	}
 	if (first && events > EVENTS_FIRST)
 		events = EVENTS_FIRST;
@@ -99,7 +120,7 @@ static void put_num(struct json_object *o, const char *key, u64 value)
 	json_object_object_add(o, key, json_object_new_uint64(value));
 }
 
-/* Sectors as a rate are of no use, and a number of 17 digits is no better than one of 4. */
+/* A rate with 17 digits is no better than one with one behind the point. */
 static void put_rate(struct json_object *o, const char *key, double value)
 {
 	char text[32];
@@ -119,6 +140,14 @@ static void put_str(struct json_object *o, const char *key, const char *value)
 
 	remap_text_clean(clean, sizeof(clean), value);
 	json_object_object_add(o, key, json_object_new_string(clean));
+}
+
+static void add_str(struct json_object *list, const char *value)
+{
+	char clean[600];
+
+	remap_text_clean(clean, sizeof(clean), value);
+	json_object_array_add(list, json_object_new_string(clean));
 }
 
 static void put_latency(struct json_object *o, const char *key, const struct top_latency *l)
@@ -261,7 +290,7 @@ static struct json_object *device_json(const struct top_model *m, const struct t
 	put_str(o, "health", top_health_name(d->health));
 	list = json_object_new_array();
 	for (size_t i = 0; i < d->problems; i++)
-		json_object_array_add(list, json_object_new_string(d->problem[i].more));
+		add_str(list, d->problem[i].more);
 	json_object_object_add(o, "problems", list);
 	json_object_object_add(o, "trend", trend_json(d));
 	put_str(o, "counted_by", d->measured ? "telemetry" : d->counted ? "diskstats" : "nobody");
