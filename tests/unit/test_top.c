@@ -170,6 +170,22 @@ static void a_minute_is_held_against_the_one_before(void **state)
 	}
 }
 
+static void who_has_more_trouble_is_named_first(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		devices[i].dm.word[REMAP_ST_LOST_SECTORS] = 1;
+	devices[1].dm.suspended = true;
+	devices[2].dm.word[REMAP_ST_SLOTS_BAD] = 1;
+	top_judge(&model);
+	assert_string_equal(model.headline, "3 of 3 devices need attention: b: suspended, "
+			    "1 lost sector; c: 1 lost sector; a: 1 lost sector");
+	devices[2].dm.word[REMAP_ST_SLOTS_BAD] = 0;
+	top_judge(&model);
+	assert_string_equal(model.headline, "3 of 3 devices need attention: b: suspended, "
+			    "1 lost sector; a: 1 lost sector; c: 1 lost sector");
+}
+
 static void warning(u64 seconds, const char *name, int priority)
 {
 	struct remap_agent_event *e = &model.event[model.events++ % TOP_EVENTS];
@@ -191,6 +207,8 @@ static void before_there_is_a_history_the_agents_log_tells(void **state)
 	warning(300, "b", LOG_WARNING);
 	warning(200, "a", LOG_ALERT);
 	warning(100, "a", LOG_INFO);
+	warning(90, "a", LOG_WARNING);
+	strcpy(model.event[model.events - 1].what, "slow");
 	top_judge(&model);
 	assert_int_equal(devices[0].said_recent, 1);
 	assert_int_equal(devices[0].said_before, 1);
@@ -234,6 +252,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(nothing_is_wrong_with_devices_that_are_well),
 		TEST(the_headline_says_who_and_what),
+		TEST(who_has_more_trouble_is_named_first),
 		TEST(each_trouble_is_named_with_its_remedy),
 		TEST(what_the_agent_read_of_replicas_counts_too),
 		TEST(a_minute_is_held_against_the_one_before),

@@ -53,7 +53,12 @@ screen() {
 
 # Is that on the screen? A regular expression, for one line
 shows() {
-	screen | grep -qE -- "$1"
+	local line
+
+	while IFS= read -r line; do
+		[[ ! $line =~ $1 ]] || return 0
+	done < <(screen)
+	return 1
 }
 
 # Wait until it is: see TEXT; until it is not: see_no TEXT

@@ -257,7 +257,7 @@ static int by_order(const void *a, const void *b, void *arg)
 	const struct top_device *x = *(const struct top_device *const *)a;
 	const struct top_device *y = *(const struct top_device *const *)b;
 	const struct order *o = arg;
-	double kx = x->health, ky = y->health;
+	double kx = x->rank, ky = y->rank;
 	int r;
 
 	if (o->column == TOP_BY_NAME) {

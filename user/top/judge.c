@@ -127,7 +127,9 @@ static void log_trend(const struct top_model *m, struct top_device *d)
 	for (size_t i = 0; (e = top_event(m, i)); i++) {
 		u64 age = e->time_ms < m->time_ms ? m->time_ms - e->time_ms : 0;
 
-		if (e->priority > LOG_WARNING || strcmp(e->name, d->dm.name))
+		/* that a disk was slow once is no error */
+		if (e->priority > LOG_WARNING || !strcmp(e->what, "slow") ||
+		    strcmp(e->name, d->dm.name))
 			continue;
 		d->said_recent += age < LOG_SPAN;
 		d->said_before += age >= LOG_SPAN && age < 2 * LOG_SPAN;
@@ -336,6 +338,26 @@ static void spare_problems(struct top_device *d)
 
 /* ---- the headline ---- */
 
+/* The one that comes after @last, or first. */
+static const struct top_device *next_in_rank(const struct top_model *m,
+					     const struct top_device *last)
+{
+	const struct top_device *next = NULL;
+	bool passed = !last;
+
+	for (size_t i = 0; i < m->n; i++) {
+		const struct top_device *d = m->device[i];
+
+		/* of the same rank, in the order of their names */
+		if (d != last && (!last || d->rank < last->rank ||
+				  (passed && d->rank == last->rank)) &&
+		    (!next || d->rank > next->rank))
+			next = d;
+		passed |= d == last;
+	}
+	return next;
+}
+
 static void headline(struct top_model *m)
 {
 	size_t n, shown = 0;
@@ -359,11 +381,9 @@ static void headline(struct top_model *m)
 			 m->bad, m->n, m->n == 1 ? "" : "s", m->bad == 1 ? "s" : "") :
 		snprintf(m->headline, sizeof(m->headline), "%zu of %zu device%s to be watched",
 			 m->watch, m->n, m->n == 1 ? "" : "s"));
-	for (size_t i = 0; i < m->n && n < sizeof(m->headline); i++) {
-		const struct top_device *d = m->device[i];
-
-		if (d->health != (m->bad ? TOP_BAD : TOP_WATCH))
-			continue;
+	for (const struct top_device *d = next_in_rank(m, NULL);
+	     d && d->health == (m->bad ? TOP_BAD : TOP_WATCH) && n < sizeof(m->headline);
+	     d = next_in_rank(m, d)) {
 		n += (size_t)snprintf(m->headline + n, sizeof(m->headline) - n, "%s %s",
 				      shown++ ? ";" : ":", d->dm.name);
 		for (size_t p = 0, said = 0; p < d->problems && n < sizeof(m->headline); p++)
@@ -397,6 +417,9 @@ void top_judge(struct top_model *m)
 				d->problem[at] = d->problem[at - 1];
 			d->problem[at] = moved;
 		}
+		d->rank = (unsigned int)d->health * 1000;
+		for (size_t p = 0; p < d->problems; p++)
+			d->rank += d->problem[p].weight == TOP_BAD ? TOP_PROBLEMS + 1 : 1;
 		m->bad += d->health == TOP_BAD;
 		m->watch += d->health == TOP_WATCH;
 	}

@@ -115,11 +115,12 @@ struct top_device {
 
 	/* judge.c */
 	enum top_health health;
+	unsigned int rank;		/* the higher, the sooner to be looked after */
 	enum top_verdict verdict;
 	u64 minute;			/* s that top_trend.recent is about, at most 60 */
 	bool before_known;
 	struct top_trend errors_trend, moved_trend, lost_trend;
-	u64 said_recent, said_before;	/* by the agent: warnings in 10 min, in 10 min before */
+	u64 said_recent, said_before;	/* by the agent, of errors: in 10 min, in 10 min before */
 	struct top_problem problem[TOP_PROBLEMS];
 	size_t problems;
 
