@@ -255,7 +255,7 @@ go_bad() {
 	see "1 device  telemetry: remap-agent's"
 	# what it had loaded itself is gone
 	alone() {
-		[[ $(bpftool prog show -j | jq 'map(select(.name == "rq_complete")) | length') == 1 ]]
+		bpftool prog show -j | jq -e 'map(select(.name == "rq_complete")) | length == 1'
 	}
 	wait_for 20 alone
 	load

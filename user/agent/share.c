@@ -2,8 +2,8 @@
 /*
  * Files for other programs, see share.h.
  *
- * A line of "events" is one write(2), so that a reader sees all of it or nothing; only an agent that
- * was killed, or a full tmpfs, can leave a part of one, and then the next line begins anew.
+ * A line of "events" is one write(2), so that a reader sees all of it or nothing; only an agent
+ * that was killed, or a full tmpfs, can leave a part of one, and then the next line begins anew.
  */
 #include <errno.h>
 #include <fcntl.h>

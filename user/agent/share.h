@@ -20,7 +20,7 @@ struct agent_share {
 	bool again;			/* it may have changed since */
 };
 
-/** agent_share_lock() - one agent is enough. Return: a descriptor that holds the lock, or an error */
+/** agent_share_lock() - one agent is enough. Return: a descriptor that holds it, or an error */
 int agent_share_lock(const char *folder, struct remap_err *err);
 
 /** agent_share_event() - a line more */
