@@ -110,8 +110,7 @@ read_all() { # FILE
 	top
 	tmux resize-window -x 120 -y 40
 	see "^1 of 3 devices needs attention: safe: [0-9]+ lost sectors, "
-	# one who has not looked before sees it by the agent's log
-	see "trend: getting worse"
+	see "trend: (getting worse|going on|easing off): "
 	see "safe: .* sectors are lost"
 	# where: a region has 8,000,000 sectors here
 	see "errors by place: .* in sectors 5000000001 to 5008000000"
@@ -128,7 +127,9 @@ read_all() { # FILE
 	# the same in a line
 	run -0 remap-top --once
 	echo "$output"
-	[[ ${lines[0]} == *"  1 of 3 devices needs attention: safe: "*" lost sectors, errors "* ]]
+	[[ ${lines[0]} == *"  1 of 3 devices needs attention: safe: "*" lost sectors, "* ]]
+	# who has not looked before knows it by the agent's log
+	[[ $output == *"safe: getting worse: "* ]]
 	end_agent
 }
 
