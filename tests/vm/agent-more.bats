@@ -46,6 +46,43 @@ peak() { # PID
 	run -2 remap-agent --frob
 }
 
+@test "what it says and how it stands others can read; what they cannot is said once" {
+	local run=/run/remap-agent
+	rm -rf $run
+	configure "[move]" "slow = 100ms"
+	remapctl create t --data "$DATA" --spare "$SPARE"
+	agent
+	bad data 40000 40007
+	run ! read_sector 40000
+	says 60 "t: 8 sectors are lost"
+	says 60 "t: read sectors 0 to 131071"
+	# all that the log has of it, in the same words and the same order
+	same() {
+		[[ $(jq -r 'select(.name == "t") | "remap-agent: t: " + .text' $run/events) == \
+			"$(grep '^remap-agent: t: ' "$LOG")" ]]
+	}
+	wait_for 20 same
+	jq -s -e 'any(.what == "error" and .sector == 40000 and .priority == 4)' $run/events
+	jq -s -e 'any(.what == "lost" and .priority == 1)' $run/events
+	jq -s -e 'any(.what == "scrub" and .result == "done" and .sectors == 131072)' $run/events
+	jq -s -e --arg uuid "$(remapctl dump --spare "$SPARE" --json | jq -r .uuid)" \
+		'all(.uuid == $uuid)' $run/events
+	scrubbed() { jq -e '.telemetry and .targets[0].scrubbed > 1700000000' $run/status.json; }
+	wait_for 20 scrubbed
+	jq -e '.targets[0] | .name == "t" and .scrubbing == false and
+		.replicas == ["ok", "ok", "ok", "ok", "ok"]' $run/status.json
+	end_agent
+	# somebody else's
+	rm $run/events
+	mkdir $run/events
+	agent
+	says 20 "t: replicas of the metadata"
+	says 20 "others cannot read what happens: $run/events: Is a directory"
+	[[ $(times_logged "others cannot read") == 1 ]]
+	end_agent
+	rm -rf $run
+}
+
 @test "in a dry run it says what it would do" {
 	configure "[move]" "slow = 100ms" "[scrub]" "interval = 0"
 	slow_disk 80000 8 300
@@ -124,28 +161,8 @@ peak() { # PID
 }
 
 @test "64 devices: each is watched and checked, in bounded memory" {
-	local i table part first
-	remove_null_blk spare
-	make_null_blk spare 160
-	{
-		echo "label: gpt"
-		for ((i = 0; i < 64; i++)); do
-			echo "size=2MiB"
-		done
-	} | sfdisk -q "$SPARE"
-	settle
-	dmsetup create piece --table "0 2048 linear $DATA 0"
-	settle
-	first=$(partition spare 1)
-	remapctl format --data /dev/mapper/piece --spare "$first"
-	dmsetup remove --retry piece
-	for ((i = 0; i < 64; i++)); do
-		part=$(partition spare $((i + 1)))
-		((i == 0)) || dd if="$first" of="$part" bs=1M oflag=direct status=none
-		table="0 2048 remap $DATA $((i * 2048)) $part 0"
-		dmsetup create --noudevsync "t$i" --table "$table"
-	done
-	settle
+	local i
+	many_devices
 	agent
 	all_checked() { [[ $(times_logged "replicas of the metadata: ok ok ok ok ok") == 64 ]]; }
 	wait_for 120 all_checked

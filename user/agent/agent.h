@@ -8,6 +8,7 @@
  *   policy.c		what to do; helper.c: how it is done
  *   say.c		the journal, and the program that is told of events
  *   metrics.c		OpenMetrics, by HTTP
+ *   share.c		the files that other programs read, as remap-top does
  *   config.c, state.c, smart.c	what their names say
  */
 #ifndef REMAP_AGENT_H
@@ -18,6 +19,7 @@
 #include "config.h"
 #include "dm.h"
 #include "policy.h"
+#include "share.h"
 #include "state.h"
 #include "telemetry.h"
 
@@ -30,6 +32,7 @@ struct agent;
 
 /* Something that may happen too often to tell each time. */
 struct agent_often {
+	const char *what;		/* to agent_say_io() */
 	u64 until;			/* when what came since is told, in one line; 0: now */
 	u64 count;			/* since then */
 	u64 sector;			/* the latest */
@@ -41,6 +44,7 @@ struct agent_job {
 	struct agent_child *child;	/* NULL: nothing is under way */
 	struct agent_action action;	/* what is, or was last */
 	u64 at;				/* sector, of a read or a scrub */
+	u64 began;			/* wall clock, s */
 	u64 unreadable, first;		/* sectors, and the first of them */
 	char said[200];			/* why it was in vain */
 	u64 good, bad;			/* how often */
@@ -98,6 +102,7 @@ struct agent {
 	unsigned int programs;		/* children that are told of events */
 	u64 programs_dropped;
 	struct agent_metrics *metrics;
+	struct agent_share *share;	/* NULL: not yet, or not any more */
 };
 
 /* ---- targets.c ---- */
@@ -126,6 +131,10 @@ void agent_end(struct agent *a);
 void agent_say(const struct agent *a, int priority, const struct agent_target *t,
 	       const struct agent_action *act, const char *result, const char *fmt, ...)
 	__attribute__((format(printf, 6, 7)));
+
+/** agent_say_io() - of I/Os to a target's data device; @what: "error" or "slow" */
+void agent_say_io(const struct agent *a, const struct agent_target *t, const char *what,
+		  u64 sector, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
 /** agent_tell() - a person is to know: say it, and run the program for events */
 void agent_tell(struct agent *a, struct agent_target *t, const struct agent_action *act);

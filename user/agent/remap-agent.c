@@ -5,12 +5,10 @@
  */
 #include <argp.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <syslog.h>
 #include <systemd/sd-daemon.h>
@@ -25,8 +23,6 @@
 
 #define CONFIG_FILE	"/etc/remap-agent.conf"
 #define STATE_FOLDER	"/var/lib/remap-agent"
-#define RUN_FOLDER	"/run/remap-agent"
-#define PIN_FOLDER	"/sys/fs/bpf/remap"
 
 enum { EXIT_GOOD, EXIT_PROBLEM, EXIT_USAGE };
 
@@ -162,37 +158,6 @@ static bool stderr_is_journal(void)
 	       sb.st_dev == dev && sb.st_ino == ino;
 }
 
-/* One agent is enough. Return: a descriptor that holds the lock, or an error */
-static int lock(struct remap_err *err)
-{
-	static const char path[] = RUN_FOLDER "/lock";
-	char pid[32] = "";
-	int fd;
-
-	if (mkdir(RUN_FOLDER, 0755) && errno != EEXIST)
-		return remap_fail_errno(err, -errno, "%s", RUN_FOLDER);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-	if (fd < 0)
-		return remap_fail_errno(err, -errno, "%s", path);
-	if (flock(fd, LOCK_EX | LOCK_NB)) {
-		int r = -errno;
-
-		if (r == -EWOULDBLOCK && read(fd, pid, sizeof(pid) - 1) > 0) {
-			pid[strcspn(pid, "\n")] = 0;
-			remap_fail(err, r, "another remap-agent runs already, as process %s", pid);
-		} else {
-			remap_fail_errno(err, r, "%s", path);
-		}
-		close(fd);
-		return r;
-	}
-	if (ftruncate(fd, 0) || dprintf(fd, "%d\n", getpid()) < 0) {
-		close(fd);
-		return remap_fail_errno(err, -EIO, "%s", path);
-	}
-	return fd;
-}
-
 static int signals(struct env *env)
 {
 	sd_event *loop = env->agent.loop;
@@ -269,10 +234,11 @@ int main(int argc, char **argv)
 	};
 	struct env env = {
 		.agent = {
-			.state_folder = STATE_FOLDER, .pin_folder = PIN_FOLDER,
+			.state_folder = STATE_FOLDER, .pin_folder = REMAP_AGENT_PINS,
 			.self = "/proc/self/exe",
 		},
 	};
+	struct agent_share share = { .folder = REMAP_AGENT_RUN };
 	struct agent *a = &env.agent;
 	struct remap_err err;
 	int fd, r, next = argc;
@@ -294,7 +260,7 @@ int main(int argc, char **argv)
 		agent_say(a, LOG_ERR, NULL, NULL, NULL, "not permitted (run as root)");
 		return EXIT_PROBLEM;
 	}
-	fd = lock(&err);
+	fd = agent_share_lock(share.folder, &err);
 	if (fd < 0) {
 		agent_say(a, LOG_ERR, NULL, NULL, NULL, "%s", err.text);
 		return EXIT_PROBLEM;
@@ -304,7 +270,10 @@ int main(int argc, char **argv)
 			  a->state_folder, strerror(errno));
 		return EXIT_PROBLEM;
 	}
+	a->share = &share;
 	r = run(&env);
+	a->share = NULL;
+	agent_share_end(&share);
 	close(fd);
 	return r;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What the agent says: to the journal with fields (remap-agent(8) lists them), or to standard
- * error, one line each; and the program that is run for what a person should know.
+ * error, one line each; to the file that others read; and the program that is run for what a person
+ * should know.
  */
 #include <signal.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 #include <syslog.h>
 #include <systemd/sd-journal.h>
+#include <time.h>
 #include "agent.h"
 #include "text.h"
 
@@ -78,20 +80,81 @@ static bool to_journal(int priority, const struct agent_target *t, const struct 
 	return !sd_journal_sendv(f.v, f.n);
 }
 
-void agent_say(const struct agent *a, int priority, const struct agent_target *t,
-	       const struct agent_action *act, const char *result, const char *fmt, ...)
+/* What is about a target, and what is wrong; that cannot be written is said once. */
+static void to_share(const struct agent *a, int priority, const struct agent_target *t,
+		     struct remap_agent_event *e, const char *text)
+{
+	struct agent_share *s = a->share;
+	struct remap_err err;
+	struct timespec ts;
+	bool said;
+
+	if (!s || (!t && priority > LOG_WARNING))
+		return;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	e->time_ms = (u64)ts.tv_sec * 1000 + (u64)ts.tv_nsec / 1000000;
+	e->priority = priority;
+	if (t) {
+		snprintf(e->name, sizeof(e->name), "%s", t->dm.name);
+		snprintf(e->uuid, sizeof(e->uuid), "%s", t->key);
+	}
+	snprintf(e->text, sizeof(e->text), "%s", text);
+	said = s->said_events;
+	s->said_events = agent_share_event(s, e, &err);
+	/* which comes here again, to no avail, but no further */
+	if (s->said_events && !said)
+		agent_say(a, LOG_WARNING, NULL, NULL, NULL, "others cannot read what happens: %s",
+			  err.text);
+}
+
+static void vsay(const struct agent *a, int priority, const struct agent_target *t,
+		 const struct agent_action *act, const char *result, struct remap_agent_event *e,
+		 const char *fmt, va_list ap) __attribute__((format(printf, 7, 0)));
+static void vsay(const struct agent *a, int priority, const struct agent_target *t,
+		 const struct agent_action *act, const char *result, struct remap_agent_event *e,
+		 const char *fmt, va_list ap)
 {
 	char raw[512], text[512], line[700];
-	va_list ap;
 
-	va_start(ap, fmt);
 	vsnprintf(raw, sizeof(raw), fmt, ap);
-	va_end(ap);
 	remap_text_clean(text, sizeof(text), raw);
+	to_share(a, priority, t, e, text);
 	snprintf(line, sizeof(line), "%s%s%s", t ? t->dm.name : "", t ? ": " : "", text);
 	if (a->to_journal && to_journal(priority, t, act, result, line))
 		return;
 	fprintf(stderr, "remap-agent: %s\n", line);
+}
+
+void agent_say(const struct agent *a, int priority, const struct agent_target *t,
+	       const struct agent_action *act, const char *result, const char *fmt, ...)
+{
+	struct remap_agent_event e = { .has_sectors = act && act->count };
+	va_list ap;
+
+	if (act)
+		snprintf(e.what, sizeof(e.what), "%s", act->kind == AGENT_TELL ?
+			 agent_tell_name(act->tell) : agent_action_name(act->kind));
+	if (e.has_sectors) {
+		e.sector = act->sector;
+		e.sectors = act->count;
+	}
+	if (result)
+		snprintf(e.result, sizeof(e.result), "%s", result);
+	va_start(ap, fmt);
+	vsay(a, priority, t, act, result, &e, fmt, ap);
+	va_end(ap);
+}
+
+void agent_say_io(const struct agent *a, const struct agent_target *t, const char *what,
+		  u64 sector, const char *fmt, ...)
+{
+	struct remap_agent_event e = { .has_sectors = true, .sector = sector, .sectors = 1 };
+	va_list ap;
+
+	snprintf(e.what, sizeof(e.what), "%s", what);
+	va_start(ap, fmt);
+	vsay(a, LOG_WARNING, t, NULL, NULL, &e, fmt, ap);
+	va_end(ap);
 }
 
 /* ---- the program ---- */

@@ -28,8 +28,6 @@
 #define OFTEN		10		/* s between lines about what happens all the time */
 #define CHUNK		2048		/* sectors that a scrub reads at once */
 #define SAVE_AFTER	10		/* s of progress that may be lost */
-#define SLOW_DISK	1000000000ULL	/* ns */
-#define SLOW_OTHERS	200000000ULL
 #define SMART_SECONDS	60
 #define SMART_KEEP	(1 << 20)
 #define TAKES		10		/* times in a second that events are taken */
@@ -238,8 +236,8 @@ static void start(struct agent *a, struct agent_target *t, const struct agent_ac
 	int r;
 
 	*j = (struct agent_job){
-		.target = t, .action = *action, .at = action->sector, .good = j->good,
-		.bad = j->bad,
+		.target = t, .action = *action, .at = action->sector, .began = (u64)time(NULL),
+		.good = j->good, .bad = j->bad,
 	};
 	if (action->kind == AGENT_READ)
 		align(&j->action, t);
@@ -311,10 +309,75 @@ static void wake_at(struct agent *a)
 			next = t->saved_at + 1;
 	if (wake < next)
 		next = wake;
+	if (a->share && a->share->again)
+		next = now + 1;
 	if (next <= now)
 		next = now + 1;
 	sd_event_source_set_time(a->on_time, (next - 1) * SECOND);
 	sd_event_source_set_enabled(a->on_time, SD_EVENT_ONESHOT);
+}
+
+/* ---- what others are told ---- */
+
+static struct agent_config rules(const struct agent *a)
+{
+	struct agent_config c = a->settings.policy;
+
+	c.dry_run |= a->dry_run;
+	return c;
+}
+
+static void share_target(const struct agent_target *t, struct remap_agent_target *to)
+{
+	const struct agent_job *scrub = &t->job[AGENT_SCRUB];
+	struct agent_memory m = AGENT_MEMORY_NONE;
+	u64 now = (u64)time(NULL);
+
+	agent_policy_memory(t->agent->policy, t->number, agent_now(), &m);
+	*to = (struct remap_agent_target){
+		.scrubbing = scrub->child,
+		.scrub_at = m.scrub_at,
+		.scrub_began = scrub->began,
+		.scrub_began_at = scrub->action.sector,
+		.scrubbed = m.scrubbed_ago < now ? now - m.scrubbed_ago : 0,
+		.replicas_known = t->replicas_known,
+		.checked = t->checked_at,
+		.moved_today = m.moved_today,
+		.smart_known = t->smart_known,
+		.smart_bad = t->smart_bad,
+	};
+	memcpy(to->replica, t->replica, sizeof(to->replica));
+	snprintf(to->name, sizeof(to->name), "%s", t->dm.name);
+	snprintf(to->uuid, sizeof(to->uuid), "%s", t->key);
+}
+
+/* At most once a second, unless it is the @last time. */
+static void share_status(struct agent *a, bool last)
+{
+	struct agent_share *s = a->share;
+	struct remap_agent_status status = {
+		.time = (u64)time(NULL), .telemetry = a->telemetry, .dry_run = rules(a).dry_run,
+	};
+	bool said = s->said_status;
+	struct remap_err err;
+
+	s->again = !last && s->tried == agent_now();
+	if (s->again)
+		return;
+	s->tried = agent_now();
+	for (const struct agent_target *t = a->targets; t; t = t->next)
+		status.n++;
+	status.target = calloc(status.n + 1, sizeof(*status.target));
+	if (!status.target)
+		return;
+	status.n = 0;
+	for (const struct agent_target *t = a->targets; t; t = t->next)
+		share_target(t, &status.target[status.n++]);
+	s->said_status = agent_share_status(s, &status, &err);
+	if (s->said_status && !said)
+		agent_say(a, LOG_WARNING, NULL, NULL, NULL, "others cannot read how it stands: %s",
+			  err.text);
+	remap_agent_status_free(&status);
 }
 
 /* All that the policy wants done by now. */
@@ -336,6 +399,7 @@ static void act(struct agent *a)
 	for (struct agent_target *t = a->targets; t; t = t->next)
 		if (t->saved_at != now)
 			save(t);
+	share_status(a, false);
 	wake_at(a);
 }
 
@@ -395,19 +459,7 @@ static void ask_smart(struct agent_target *t)
 
 static u64 slow_ns(const struct agent *a, dev_t data)
 {
-	char path[64];
-	uint64_t rotational;
-	bool requests;
-	dev_t disk;
-	u64 start;
-
-	if (a->settings.slow_ns)
-		return a->settings.slow_ns;
-	if (remap_dev_disk(data, &disk, &start, &requests))
-		return SLOW_DISK;
-	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/queue/rotational", major(disk),
-		 minor(disk));
-	return remap_read_u64(path, &rotational) || rotational ? SLOW_DISK : SLOW_OTHERS;
+	return a->settings.slow_ns ?: remap_telemetry_usual_slow(data);
 }
 
 static void unwatch(struct agent_target *t)
@@ -497,10 +549,10 @@ static void say_often(struct agent_target *t, struct agent_often *o, u64 sector,
 	}
 	o->until = now + OFTEN;
 	if (o->count)
-		agent_say(a, LOG_WARNING, t, NULL, NULL, "%" PRIu64 " %s since, the last at sector "
-			  "%" PRIu64, o->count + 1, many, sector);
+		agent_say_io(a, t, o->what, sector, "%" PRIu64 " %s since, the last at sector %"
+			     PRIu64, o->count + 1, many, sector);
 	else
-		agent_say(a, LOG_WARNING, t, NULL, NULL, "%s at sector %" PRIu64, one, sector);
+		agent_say_io(a, t, o->what, sector, "%s at sector %" PRIu64, one, sector);
 	o->count = 0;
 }
 
@@ -508,8 +560,8 @@ static void say_rest(struct agent_target *t, struct agent_often *o, const char *
 {
 	if (!o->count || agent_now() < o->until)
 		return;
-	agent_say(t->agent, LOG_WARNING, t, NULL, NULL, "%" PRIu64 " %s since, the last at sector "
-		  "%" PRIu64, o->count, many, o->sector);
+	agent_say_io(t->agent, t, o->what, o->sector, "%" PRIu64 " %s since, the last at sector %"
+		     PRIu64, o->count, many, o->sector);
 	o->count = 0;
 }
 
@@ -704,6 +756,8 @@ static void find(struct agent *a, const struct remap_target *dm)
 	t->number = ++a->last_number;
 	t->dm = *dm;
 	t->seen = true;
+	t->errors.what = "error";
+	t->slow.what = "slow";
 	key_of(dm, t->key);
 	r = agent_state_load(a->state_folder, t->key, &s, &err);
 	r = r == -ENOENT ? 0 : r;
@@ -871,14 +925,6 @@ static void telemetry_begin(struct agent *a)
 	sd_event_source_set_ratelimit(a->on_events, SECOND, TAKES);
 }
 
-static struct agent_config rules(const struct agent *a)
-{
-	struct agent_config c = a->settings.policy;
-
-	c.dry_run |= a->dry_run;
-	return c;
-}
-
 int agent_begin(struct agent *a, struct remap_err *err)
 {
 	struct agent_config config = rules(a);
@@ -945,6 +991,7 @@ void agent_end(struct agent *a)
 		if (saving(a))
 			sd_event_run(a->loop, SECOND / 10);
 	} while (saving(a) && agent_now() < until);
+	share_status(a, true);
 	while (a->targets)
 		forget(a->targets);
 	if (a->telemetry)

@@ -24,8 +24,8 @@ struct remap_agent_event {
 	u64 time_ms;			/* since 1970 */
 	int priority;			/* as of syslog(3) */
 	char name[REMAP_DM_NAME_LEN];	/* of the target; empty: of none */
-	char uuid[REMAP_DM_UUID_LEN];
-	char what[16];			/* an action, an event a person is told of, "error", "slow" */
+	char uuid[REMAP_DM_UUID_LEN];	/* of its spare; its name if it has none */
+	char what[16];			/* an action, an event to be told, "error", "slow" */
 	char result[16];		/* of an action: begun, done, failed */
 	bool has_sectors;
 	u64 sector, sectors;
@@ -44,10 +44,24 @@ int remap_agent_events(const char *folder,
 		       int (*fn)(void *arg, const struct remap_agent_event *e), void *arg,
 		       struct remap_err *err);
 
+/* How far events were read. All zero: not at all */
+struct remap_agent_cursor {
+	ino_t file;
+	off_t at;
+};
+
+/**
+ * remap_agent_events_since() - as remap_agent_events(), but only what has come since the last call
+ * @c: where that ended. What has been thrown away in between is missed.
+ */
+int remap_agent_events_since(const char *folder, struct remap_agent_cursor *c,
+			     int (*fn)(void *arg, const struct remap_agent_event *e), void *arg,
+			     struct remap_err *err);
+
 /* Of one target. Times are seconds since 1970; 0: never, or not known. */
 struct remap_agent_target {
 	char name[REMAP_DM_NAME_LEN];
-	char uuid[REMAP_DM_UUID_LEN];
+	char uuid[REMAP_DM_UUID_LEN];	/* as above */
 	bool scrubbing;
 	u64 scrub_at;			/* sector: all before it has been read */
 	u64 scrub_began, scrub_began_at;	/* when, and at which sector */
@@ -75,7 +89,12 @@ struct remap_agent_status {
 int remap_agent_status(const char *folder, struct remap_agent_status *s, struct remap_err *err);
 void remap_agent_status_free(struct remap_agent_status *s);
 
-/** remap_agent_alive() - does an agent run? It holds a lock (flock) in the folder while it does */
+/**
+ * remap_agent_alive() - does an agent run?
+ *
+ * While it does it holds a lock (F_OFD_SETLK) on the file "lock" in the folder. That is asked for
+ * and not taken, so whoever asks is in the way of no agent that starts.
+ */
 bool remap_agent_alive(const char *folder);
 
 #endif
