@@ -606,6 +606,48 @@ static int parse_ranges(const struct args *a, struct range *r)
 	return EXIT_GOOD;
 }
 
+/* What the worker of the target takes at once, in blocks: to ask for less would cost rounds. */
+#define BATCH		256
+#define PIECES		256		/* of all: to unmap a whole disk of terabytes is cheap */
+
+static u64 blocks_of(const struct remap_target *t, u64 sector, u64 count)
+{
+	const u64 block = t->word[REMAP_ST_BLOCK_SIZE] >> 9;
+
+	return (sector + count - 1) / block - sector / block + 1;
+}
+
+int move_sectors(const struct remap_target *t, const char *message, u64 sector, u64 count,
+		 struct progress *p, u64 *done, struct remap_err *err)
+{
+	const u64 block = t->word[REMAP_ST_BLOCK_SIZE] >> 9;
+	const u64 piece = (p->total / (BATCH * PIECES) + 1) * BATCH;
+	const u64 end = sector + count;
+	struct remap_err why;
+	int ret = 0;
+
+	for (u64 next; sector < end; sector = next) {
+		int r;
+
+		progress_at(p, *done);
+		next = (sector / block + piece) * block;
+		if (next > end)
+			next = end;
+		r = remap_dm_message(t->name, NULL, &why, "%s %" PRIu64 " %" PRIu64, message,
+				     sector, next - sector);
+		*done += blocks_of(t, sector, next - sector);
+		if (r && !ret) {
+			ret = r;
+			*err = why;
+		}
+		/* a block could not be read, or not be moved: that is no reason to leave others */
+		if (r && r != -EIO)
+			break;
+	}
+	progress_at(p, *done);
+	return ret;
+}
+
 struct counting {
 	struct range range;
 	u64 blocks;
@@ -634,8 +676,8 @@ static int count_remapped(const char *name, const struct range *r, u64 *blocks,
 	return ret < 0 ? ret : 0;
 }
 
-static int move_range(const struct args *a, const struct remap_target *t,
-				   const struct range *r, bool back, struct json_object *rows)
+static int move_range(const struct args *a, const struct remap_target *t, const struct range *r,
+		      bool back, struct progress *p, u64 *done, struct json_object *rows)
 {
 	struct json_object *o = json_object_new_object();
 	int status = EXIT_GOOD;
@@ -646,8 +688,7 @@ static int move_range(const struct args *a, const struct remap_target *t,
 	put_num(o, "sector", r->sector);
 	put_num(o, "count", r->count);
 	if (count_remapped(t->name, r, &before, &err) ||
-	    remap_dm_message(t->name, NULL, &err, "%s %" PRIu64 " %" PRIu64, a->command, r->sector,
-			     r->count))
+	    move_sectors(t, a->command, r->sector, r->count, p, done, &err))
 		status = problem_err(&err);
 	/* also after an error: some blocks may have been moved */
 	if (count_remapped(t->name, r, &after, &err))
@@ -675,7 +716,9 @@ static int move(const struct args *a, bool back)
 	struct json_object *rows = json_object_new_array();
 	unsigned int n = a->positions - 1;
 	_cleanup_free_ struct range *range = calloc(n, sizeof(*range));
+	_cleanup_progress_ struct progress p = { .what = "" };
 	int status = EXIT_GOOD;
+	u64 all = 0, done = 0;
 	struct remap_target t;
 	struct remap_err err;
 
@@ -691,8 +734,11 @@ static int move(const struct args *a, bool back)
 		if (range[i].sector >= t.sectors || range[i].count > t.sectors - range[i].sector)
 			return problem("%s: sectors %s are beyond its end (it has %" PRIu64 " "
 				       "sectors of 512 bytes)", t.name, a->pos[i + 1], t.sectors);
+	for (unsigned int i = 0; i < n; i++)
+		all += blocks_of(&t, range[i].sector, range[i].count);
+	progress_begin(&p, a, a->command, all, "blocks");
 	for (unsigned int i = 0; i < n; i++) {
-		int s = move_range(a, &t, &range[i], back, rows);
+		int s = move_range(a, &t, &range[i], back, &p, &done, rows);
 
 		if (s != EXIT_GOOD)
 			status = s;
@@ -742,18 +788,29 @@ static int verify_target(const struct args *a, const struct remap_target *t, con
 	struct json_object *rows = json_object_new_array();
 	_cleanup_store_ struct remap_store st = { .fd = -1 };
 	enum remap_replica_state state[REMAP_ZONES];
+	_cleanup_store_progress_ struct store_progress reading = { .args = a };
 	struct remap_blocks blocks = { .n = 0 };
 	struct remap_verdict v;
 	struct remap_spare sp;
+	struct progress p;
 	struct remap_err err;
 	unsigned int bad = 0;
 	char spare[PATH_MAX];
+	int r;
 
 	json_object_object_add(o, "replicas", rows);
 	remap_dev_path(t->spare, spare, sizeof(spare));
-	if (remap_dm_verify(t->name, state, &err) ||
-	    (a->blocks && (remap_store_open(&st, spare, false, &err) ||
-			   read_blocks(&st, false, &sp, &v, &blocks, &err)))) {
+	progress_begin(&p, a, a->command, 0, "");
+	progress_note(&p, "verify: the kernel reads all replicas, and does not say how far it is");
+	r = remap_dm_verify(t->name, state, &err);
+	progress_end(&p);
+	if (!r && a->blocks)
+		r = remap_store_open(&st, spare, false, &err);
+	if (!r && a->blocks) {
+		progress_of_store(&reading, a, &st);
+		r = read_blocks(&st, false, &sp, &v, &blocks, &err);
+	}
+	if (r) {
 		remap_blocks_free(&blocks);
 		return problem_err(&err);
 	}
@@ -795,13 +852,20 @@ int cmd_repair(const struct args *a)
 {
 	struct remap_target t;
 	struct remap_err err;
+	struct progress p;
+	int r;
 
 	if (!name_or_spare(a))
 		return EXIT_USAGE;
 	if (a->spare)
 		return repair_spare(a);
-	if (remap_dm_get(device_name(a->pos[0]), &t, &err) ||
-	    remap_dm_message(t.name, NULL, &err, "repair"))
+	if (remap_dm_get(device_name(a->pos[0]), &t, &err))
+		return problem_err(&err);
+	progress_begin(&p, a, a->command, 0, "");
+	progress_note(&p, "repair: the kernel is at it, and does not say how far it is");
+	r = remap_dm_message(t.name, NULL, &err, "repair");
+	progress_end(&p);
+	if (r)
 		return problem_err(&err);
 	return verify_target(a, &t, "they do not take writes: see the kernel log");
 }

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "device.h"
+#include "dm.h"
 #include "err.h"
 #include "spare.h"
 
@@ -44,6 +45,8 @@ struct args {
 	unsigned int positions;
 };
 
+struct progress;
+
 typedef int command_fn(const struct args *a);
 
 /* cmd_spare.c: what works on a spare, active or not */
@@ -54,6 +57,15 @@ int repair_spare(const struct args *a);
 /* cmd_target.c: what works on an active device */
 command_fn cmd_start, cmd_create, cmd_stop, cmd_status, cmd_list, cmd_remap, cmd_unmap, cmd_verify,
 	   cmd_repair, cmd_grow, cmd_reset;
+
+/**
+ * move_sectors() - the message "remap" or "unmap", in pieces, so that it can be said how far it is
+ * @done: blocks, where the progress begins; moved on
+ *
+ * Blocks that cannot be moved are an error, after all others have been tried.
+ */
+int move_sectors(const struct remap_target *t, const char *message, u64 sector, u64 count,
+		 struct progress *p, u64 *done, struct remap_err *err);
 
 /* cmd_import.c */
 command_fn cmd_import;
@@ -99,6 +111,53 @@ void out_blocks(const struct args *a, struct json_object *o, const struct remap_
 void put_super(struct json_object *o, const struct remap_super *s);
 
 void warn_same_disk(const struct remap_dev *data, const struct remap_dev *spare);
+
+/* ---- progress.c ---- */
+
+/* How far an operation is. Shown on a terminal only, and once it has taken a moment. */
+struct progress {
+	bool wanted;
+	const char *what, *unit;
+	uint64_t total, done;
+	uint64_t began, next;		/* ms */
+};
+
+/** progress_begin() - @what is done @total times, in @unit (plural) */
+void progress_begin(struct progress *p, const struct args *a, const char *what, uint64_t total,
+		    const char *unit);
+
+/** progress_at() - so much is done. Cheap: may be called for each of a million */
+void progress_at(struct progress *p, uint64_t done);
+
+/** progress_note() - a line instead, where nobody knows how far it is */
+void progress_note(struct progress *p, const char *line);
+void progress_end(struct progress *p);
+
+/** progress_hide() - before something else goes to the terminal; output.c does so */
+void progress_hide(void);
+
+/* What is told by the library while it reads and writes a spare. */
+struct store_progress {
+	struct progress p;
+	const struct args *args;
+	enum remap_stage stage;
+};
+
+/** progress_of_store() - show it from now on, until progress_end(&s->p). @st: open */
+void progress_of_store(struct store_progress *s, const struct args *a, struct remap_store *st);
+
+static inline void cleanup_progress(struct progress *p)
+{
+	progress_end(p);
+}
+
+static inline void cleanup_store_progress(struct store_progress *s)
+{
+	progress_end(&s->p);
+}
+
+#define _cleanup_progress_		__attribute__((cleanup(cleanup_progress)))
+#define _cleanup_store_progress_	__attribute__((cleanup(cleanup_store_progress)))
 
 /* ---- output.c ---- */
 
