@@ -438,7 +438,7 @@ static void put_device(struct json_object *o, const char *key, dev_t rdev)
 /*
  * Nothing here may touch the spare, which may be dead and hang: so no label, which is only there.
  */
-static struct json_object *describe_target(const struct remap_target *t)
+struct json_object *describe_target(const struct remap_target *t)
 {
 	static const char *const key[REMAP_ST_WORDS] = {
 		[REMAP_ST_BLOCK_SIZE] = "block_size",
@@ -468,6 +468,20 @@ static struct json_object *describe_target(const struct remap_target *t)
 	for (int i = REMAP_ST_STATE + 1; i < REMAP_ST_WORDS; i++)
 		put_num(o, key[i], t->word[i]);
 	return o;
+}
+
+const struct remap_agent_target *agent_target(const struct remap_agent_status *s,
+					      const struct remap_target *t)
+{
+	const size_t prefix = strlen(REMAP_DM_UUID_PREFIX);
+
+	/* a name may have been another disk's a moment ago */
+	for (size_t i = 0; i < s->n; i++)
+		if (!strcmp(s->target[i].name, t->name) &&
+		    (strncmp(t->uuid, REMAP_DM_UUID_PREFIX, prefix) ||
+		     !strcmp(s->target[i].uuid, t->uuid + prefix)))
+			return &s->target[i];
+	return NULL;
 }
 
 int cmd_status(const struct args *a)
@@ -502,46 +516,21 @@ int cmd_status(const struct args *a)
 	return EXIT_GOOD;
 }
 
-struct listing {
-	struct listed {
-		u64 sector, count, slot, lost;
-	} *block;
-	size_t n, room;
-	u32 unit;		/* sectors of 512 bytes in a logical sector */
-};
-
 static int add_block(void *arg, u64 sector, u64 count, u64 slot, u64 lost)
 {
-	struct listing *l = arg;
+	struct remaps *l = arg;
 
 	if (l->n == l->room) {
 		size_t room = l->room ? 2 * l->room : 256;
-		struct listed *more = realloc(l->block, room * sizeof(*more));
+		struct remapped *more = realloc(l->block, room * sizeof(*more));
 
 		if (!more)
 			return -ENOMEM;
 		l->block = more;
 		l->room = room;
 	}
-	l->block[l->n++] = (struct listed){ sector, count, slot, lost };
+	l->block[l->n++] = (struct remapped){ sector, count, slot, lost };
 	return 0;
-}
-
-static struct json_object *list_row(const void *arg, size_t i)
-{
-	const struct listing *l = arg;
-	const struct listed *b = &l->block[i];
-	struct json_object *o = json_object_new_object(), *gone = json_object_new_array();
-
-	put_num(o, "sector", b->sector);
-	put_num(o, "count", b->count);
-	put_num(o, "slot", b->slot);
-	for (u32 bit = 0; bit < 32; bit++)
-		if (b->lost & 1U << bit)
-			json_object_array_add(gone, json_object_new_uint64(b->sector +
-									   bit * l->unit));
-	json_object_object_add(o, "lost", gone);
-	return o;
 }
 
 /* What a bit of lost stands for, in sectors: the device shows it as its logical sector. */
@@ -555,6 +544,16 @@ static u32 lost_unit(const struct remap_target *t)
 	return remap_read_u64(path, &bytes) || bytes < 512 ? 1 : (u32)(bytes >> 9);
 }
 
+int list_blocks(const struct remap_target *t, struct remaps *l, struct remap_err *err)
+{
+	int r;
+
+	memset(l, 0, sizeof(*l));
+	l->unit = lost_unit(t);
+	r = remap_dm_each_remap(t->name, 0, add_block, l, err);
+	return r == -ENOMEM ? remap_fail_errno(err, r, "%s", t->name) : r;
+}
+
 int cmd_list(const struct args *a)
 {
 	static const struct field columns[] = {
@@ -563,7 +562,7 @@ int cmd_list(const struct args *a)
 		{ "slot", "SLOT" },
 		{ "lost", "LOST" },
 	};
-	struct listing l = { .n = 0 };
+	struct remaps l;
 	struct rows rows = { .row = list_row, .arg = &l };
 	struct remap_target t;
 	struct remap_err err;
@@ -571,13 +570,12 @@ int cmd_list(const struct args *a)
 
 	if (remap_dm_get(device_name(a->pos[0]), &t, &err))
 		return problem_err(&err);
-	l.unit = lost_unit(&t);
-	r = remap_dm_each_remap(t.name, 0, add_block, &l, &err);
+	r = list_blocks(&t, &l, &err);
 	rows.n = l.n;
 	if (!r && !out_rows_json(a, NULL, NULL, &rows))
 		text_rows(&rows, FIELDS(columns));
 	free(l.block);
-	return !r ? EXIT_GOOD : r == -ENOMEM ? problem("out of memory") : problem_err(&err);
+	return !r ? EXIT_GOOD : problem_err(&err);
 }
 
 /* ---- remap, unmap ---- */

@@ -88,8 +88,8 @@ void progress_at(struct progress *p, uint64_t done)
 			      sizeof(left));
 	else
 		snprintf(left, sizeof(left), "%s", done ? "0:00" : "?");
-	snprintf(line, sizeof(line), "%s: %.0f %%, %" PRIu64 " of %" PRIu64 " %s, %.0f/s, %s left",
-		 p->what, (double)done * 100 / (double)p->total, done, p->total, p->unit, rate,
+	snprintf(line, sizeof(line), "%s: %.0f %%, %" PRIu64 " of %" PRIu64 ", %.0f %s/s, %s left",
+		 p->what, (double)done * 100 / (double)p->total, done, p->total, rate, p->unit,
 		 left);
 	show(p, line);
 }

@@ -11,6 +11,7 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "agentlog.h"
 #include "device.h"
 #include "dm.h"
 #include "err.h"
@@ -40,6 +41,7 @@ struct args {
 	const char *table;
 	bool dry_run;
 	bool blocks;			/* verify */
+	const char *output;		/* report: a file */
 	bool json;
 	char **pos;			/* NAME, then SECTOR[+COUNT]... */
 	unsigned int positions;
@@ -58,6 +60,23 @@ int repair_spare(const struct args *a);
 command_fn cmd_start, cmd_create, cmd_stop, cmd_status, cmd_list, cmd_remap, cmd_unmap, cmd_verify,
 	   cmd_repair, cmd_grow, cmd_reset;
 
+/** agent_target() - what remap-agent says of it, or NULL */
+const struct remap_agent_target *agent_target(const struct remap_agent_status *s,
+					      const struct remap_target *t);
+
+/** describe_target() - what status shows of a device */
+struct json_object *describe_target(const struct remap_target *t);
+
+/* All remapped blocks, by sector. */
+struct remaps {
+	struct remapped {
+		u64 sector, count, slot;
+		u64 lost;	/* a bit for each logical sector */
+	} *block;
+	size_t n, room;
+	u32 unit;		/* sectors of 512 bytes in a logical sector */
+};
+
 /**
  * move_sectors() - the message "remap" or "unmap", in pieces, so that it can be said how far it is
  * @done: blocks, where the progress begins; moved on
@@ -66,6 +85,17 @@ command_fn cmd_start, cmd_create, cmd_stop, cmd_status, cmd_list, cmd_remap, cmd
  */
 int move_sectors(const struct remap_target *t, const char *message, u64 sector, u64 count,
 		 struct progress *p, u64 *done, struct remap_err *err);
+
+/** list_blocks() - Caller: free(l->block), in any case */
+int list_blocks(const struct remap_target *t, struct remaps *l, struct remap_err *err);
+
+/* describe.c */
+
+/** list_row() - one of them, as list shows it. @arg: struct remaps */
+struct json_object *list_row(const void *arg, size_t i);
+
+/* cmd_map.c, cmd_report.c */
+command_fn cmd_map, cmd_report;
 
 /* cmd_import.c */
 command_fn cmd_import;
