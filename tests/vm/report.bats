@@ -232,12 +232,24 @@ cleared() { # FILE TEXT
 	run ! grep -q $'\033' repair
 }
 
-@test "with an agent it is known how long the disk takes and what happened" {
+@test "with an agent it is known how long the disk takes, what happened, and how far a scrub is" {
+	local at
 	[[ -r /sys/kernel/btf/vmlinux ]] || skip "the kernel has no BTF"
 	damaged
 	rm -rf "$STATE" /run/remap-agent
 	configure "[scrub]" "interval = 30d" "[read]" "rate = 256K"
+	remapctl status t --json | jq -e '.[0] | has("scrub") and .scrub == null and
+		has("scrubbed") and .scrubbed == null'
 	agent
+	scrubs() {
+		remapctl status t --json >status.json
+		jq -e '.[0].scrub | .sector > 1000 and .seconds_left > 0' status.json >/dev/null
+	}
+	wait_for 60 scrubs
+	at=$(jq '.[0].scrub.sector' status.json)
+	remapctl status t >status.txt
+	grep -E '^t: remap-agent reads the surface, .*, [0-9]+ %, [0-9:]+ left$' status.txt
+	[[ $(sed -n 's/.*, is at sector \([0-9]*\) of 32768, .*/\1/p' status.txt) -ge $at ]]
 	bad data 30000 30000
 	run ! read_sector 30000
 	read_sector 31000
@@ -262,4 +274,5 @@ cleared() { # FILE TEXT
 	AGENT=
 	remapctl report t --json | jq -e '.agent.alive == false and
 		(.verdict.trend | contains("No remap-agent runs now"))'
+	remapctl status t --json | jq -e '.[0].scrub == null'
 }

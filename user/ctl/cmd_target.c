@@ -10,6 +10,7 @@
 #include "dm.h"
 #include "remapctl.h"
 #include "spare.h"
+#include "surface.h"
 #include "text.h"
 
 #define DEV_MAPPER	"/dev/mapper/"
@@ -484,6 +485,53 @@ const struct remap_agent_target *agent_target(const struct remap_agent_status *s
 	return NULL;
 }
 
+/* What the agent is reading now. How long that takes is taken from how long it took so far. */
+static void put_scrub(struct json_object *o, const struct remap_target *t,
+		      const struct remap_agent_status *s)
+{
+	const struct remap_agent_target *of = agent_target(s, t);
+	struct json_object *scrub = NULL;
+	u64 read, took;
+
+	if (of && of->scrubbing && t->sectors) {
+		scrub = json_object_new_object();
+		read = of->scrub_at > of->scrub_began_at ? of->scrub_at - of->scrub_began_at : 0;
+		took = s->time > of->scrub_began ? s->time - of->scrub_began : 0;
+		put_num(scrub, "sector", of->scrub_at);
+		put_num(scrub, "began", of->scrub_began);
+		if (read && took && of->scrub_began && of->scrub_at <= t->sectors)
+			put_num(scrub, "seconds_left", (u64)((double)(t->sectors - of->scrub_at) *
+							     (double)took / (double)read));
+		else
+			put_str(scrub, "seconds_left", NULL);
+	}
+	json_object_object_add(o, "scrub", scrub);
+	if (of && of->scrubbed)
+		put_num(o, "scrubbed", of->scrubbed);
+	else
+		put_str(o, "scrubbed", NULL);
+}
+
+static void out_scrubs(struct json_object *rows)
+{
+	for (size_t i = 0; i < json_object_array_length(rows); i++) {
+		struct json_object *o = json_object_array_get_idx(rows, i);
+		struct json_object *scrub = get(o, "scrub"), *left = get(scrub, "seconds_left");
+		u64 at = get_num(scrub, "sector"), size = get_num(o, "size_sectors");
+		char text[32];
+
+		if (!scrub)
+			continue;
+		printf("%s: remap-agent reads the surface, is at sector %" PRIu64 " of %" PRIu64
+		       ", %.0f %%", get_str(o, "name"), at, size,
+		       (double)at * 100 / (double)size);
+		if (left)
+			printf(", %s left", progress_time(json_object_get_uint64(left), text,
+							  sizeof(text)));
+		puts("");
+	}
+}
+
 int cmd_status(const struct args *a)
 {
 	static const struct field columns[] = {
@@ -503,6 +551,7 @@ int cmd_status(const struct args *a)
 	};
 	_cleanup_json_ struct json_object *rows = json_object_new_array();
 	_cleanup_free_ struct remap_target *list = NULL;
+	struct remap_agent_status agent = { .n = 0 };
 	struct remap_target one;
 	struct remap_err err;
 	size_t n = 1;
@@ -510,9 +559,20 @@ int cmd_status(const struct args *a)
 	if (a->positions ? remap_dm_get(device_name(a->pos[0]), &one, &err) :
 			   remap_dm_list(&list, &n, warning_err, &err))
 		return problem_err(&err);
-	for (size_t i = 0; i < n; i++)
-		json_object_array_add(rows, describe_target(a->positions ? &one : &list[i]));
+	/* of an agent that has ended nothing is under way */
+	if (remap_agent_alive(NULL))
+		remap_agent_status(NULL, &agent, NULL);
+	for (size_t i = 0; i < n; i++) {
+		const struct remap_target *t = a->positions ? &one : &list[i];
+		struct json_object *o = describe_target(t);
+
+		put_scrub(o, t, &agent);
+		json_object_array_add(rows, o);
+	}
+	remap_agent_status_free(&agent);
 	out_table(a, rows, FIELDS(columns));
+	if (!a->json)
+		out_scrubs(rows);
 	return EXIT_GOOD;
 }
 

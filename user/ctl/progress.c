@@ -58,7 +58,7 @@ void progress_begin(struct progress *p, const struct args *a, const char *what, 
 	p->next = p->began + FIRST_MS;
 }
 
-static char *progress_time(uint64_t s, char *buf, size_t size)
+char *progress_time(uint64_t s, char *buf, size_t size)
 {
 	if (s < 3600)
 		snprintf(buf, size, "%" PRIu64 ":%02" PRIu64, s / 60, s % 60);

@@ -64,7 +64,7 @@ command_fn cmd_start, cmd_create, cmd_stop, cmd_status, cmd_list, cmd_remap, cmd
 const struct remap_agent_target *agent_target(const struct remap_agent_status *s,
 					      const struct remap_target *t);
 
-/** describe_target() - what status shows of a device */
+/** describe_target() - what status shows of a device, but for what remap-agent does with it */
 struct json_object *describe_target(const struct remap_target *t);
 
 /* All remapped blocks, by sector. */
@@ -162,6 +162,9 @@ void progress_at(struct progress *p, uint64_t done);
 /** progress_note() - a line instead, where nobody knows how far it is */
 void progress_note(struct progress *p, const char *line);
 void progress_end(struct progress *p);
+
+/** progress_time() - as in "1:02:30". Return: @buf */
+char *progress_time(uint64_t seconds, char *buf, size_t size);
 
 /** progress_hide() - before something else goes to the terminal; output.c does so */
 void progress_hide(void);
