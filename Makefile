@@ -51,7 +51,9 @@ unit_src := $(wildcard tests/unit/test_*.c)
 unit_support := $(filter-out $(unit_src),$(wildcard tests/unit/*.c))
 unit_programs := $(unit_src:tests/unit/%.c=build/unit/%)
 unit_obj := $(patsubst %.c,build/unit/obj/%.o,$(lib_src) $(telemetry_src) \
-	$(addprefix user/agent/,policy.c config.c state.c smart.c share.c) user/top/judge.c \
+	$(addprefix user/agent/,policy.c config.c state.c smart.c share.c) \
+	$(addprefix user/ctl/,describe.c judge.c output.c progress.c report.c surface.c) \
+	user/top/judge.c \
 	$(unit_support))
 fuzzers := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 vm_programs := $(patsubst tests/vm/%.c,build/tests/%,$(wildcard tests/vm/*.c))
@@ -114,6 +116,8 @@ build/sources: FORCE
 	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 # Objects and libraries that not all tools need: TOOL_obj, TOOL_packages.
+ctl_obj := build/user/lib/telemetry.o
+ctl_packages := libbpf
 agent_obj := build/user/lib/telemetry.o
 agent_packages := libbpf libsystemd inih libmicrohttpd
 top_obj := build/user/lib/telemetry.o

@@ -63,6 +63,7 @@ static int out_text(const struct args *a, const struct remap_store *st,
 	FILE *f;
 	int r;
 
+	progress_hide();
 	if (!a->json)
 		return remap_tabletext_write(stdout, sp, t);
 	f = open_memstream(&text, &size);
@@ -85,6 +86,7 @@ static int out_text(const struct args *a, const struct remap_store *st,
 int cmd_export(const struct args *a)
 {
 	_cleanup_store_ struct remap_store st = { .fd = -1 };
+	_cleanup_store_progress_ struct store_progress p = { .args = a };
 	struct remap_table t = { .n = 0 };
 	int status = EXIT_PROBLEM;
 	struct remap_target target;
@@ -101,8 +103,10 @@ int cmd_export(const struct args *a)
 	} else {
 		return problem_err(&err);
 	}
-	if (remap_store_open(&st, path, false, &err) ||
-	    read_settled(&st, a->search, &sp, &t, &err))
+	if (remap_store_open(&st, path, false, &err))
+		return problem_err(&err);
+	progress_of_store(&p, a, &st);
+	if (read_settled(&st, a->search, &sp, &t, &err))
 		problem_err(&err);
 	else if (sp.several_lives)
 		problem("%s: has superblocks of more than one spare, and which counts is not to be "
@@ -340,10 +344,13 @@ static int restore(const struct args *a, const struct remap_dev *dev, struct rem
 		   struct remap_table *t, struct remap_err *err)
 {
 	_cleanup_store_ struct remap_store st = { .fd = -1 };
+	_cleanup_store_progress_ struct store_progress p = { .args = a };
 	int r = check_target(dev, &sp->super, err);
 
 	if (!r)
 		r = open_store(dev, !a->dry_run, &st, err);
+	if (!r)
+		progress_of_store(&p, a, &st);
 	if (!r)
 		r = check_device(&st, a->force, sp, t, err);
 	if (!r && !a->dry_run && a->force)

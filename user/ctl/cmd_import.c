@@ -105,14 +105,18 @@ static int make_plan(const struct args *a, const struct remap_target *t, struct 
 }
 
 /* Errors that the list foretold: a block could not be read, or not moved; the others go on. */
-static int move_all(const struct remap_target *t, const struct remap_ranges *r)
+static int move_all(const struct args *a, const struct remap_target *t,
+		    const struct remap_ranges *r, u64 blocks)
 {
+	_cleanup_progress_ struct progress p;
 	int status = EXIT_GOOD;
 	struct remap_err err;
+	u64 done = 0;
 
+	progress_begin(&p, a, a->command, blocks, "blocks");
 	for (size_t i = 0; i < r->n; i++) {
-		if (!remap_dm_message(t->name, NULL, &err, "remap %" PRIu64 " %" PRIu64,
-				      r->range[i].sector, r->range[i].count))
+		if (!move_sectors(t, "remap", r->range[i].sector, r->range[i].count, &p, &done,
+				  &err))
 			continue;
 		if (status == EXIT_GOOD)
 			status = problem_err(&err);
@@ -183,7 +187,7 @@ int cmd_import(const struct args *a)
 	if (a->dry_run) {
 		put_num(o, "would_move", p.blocks - p.there);
 	} else {
-		status = move_all(&t, &r);
+		status = move_all(a, &t, &r, p.blocks);
 		if (count_there(t.name, &r, &there, &err) || remap_dm_get(name, &after, &err)) {
 			status = problem_err(&err);
 			goto out;

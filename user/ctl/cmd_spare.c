@@ -408,14 +408,17 @@ static int out_verdict(const struct args *a, const struct remap_verdict *v,
 int verify_spare(const struct args *a)
 {
 	_cleanup_store_ struct remap_store st = { .fd = -1 };
+	_cleanup_store_progress_ struct store_progress p = { .args = a };
 	struct remap_blocks b = { .n = 0 };
 	struct remap_verdict v;
 	struct remap_spare sp;
 	struct remap_err err;
 	int status;
 
-	if (remap_store_open(&st, a->spare, false, &err) ||
-	    read_blocks(&st, a->search, &sp, &v, &b, &err))
+	if (remap_store_open(&st, a->spare, false, &err))
+		return problem_err(&err);
+	progress_of_store(&p, a, &st);
+	if (read_blocks(&st, a->search, &sp, &v, &b, &err))
 		status = problem_err(&err);
 	else
 		status = out_verdict(a, &v, &sp, a->blocks ? &b : NULL,
@@ -427,6 +430,7 @@ int verify_spare(const struct args *a)
 int repair_spare(const struct args *a)
 {
 	_cleanup_store_ struct remap_store st = { .fd = -1 };
+	_cleanup_store_progress_ struct store_progress p = { .args = a };
 	struct remap_verdict v;
 	struct remap_target t;
 	struct remap_spare sp;
@@ -439,8 +443,10 @@ int repair_spare(const struct args *a)
 	if (remap_dm_find_spare(spare.rdev, &t, NULL) == 1)
 		return problem("%s: active as %s (use remapctl repair "
 			       "%s)", a->spare, t.name, t.name);
-	if (remap_dev_free_for_use(&spare, &err) || open_store(&spare, true, &st, &err) ||
-	    remap_spare_find(&st, a->search, &sp, &err))
+	if (remap_dev_free_for_use(&spare, &err) || open_store(&spare, true, &st, &err))
+		return problem_err(&err);
+	progress_of_store(&p, a, &st);
+	if (remap_spare_find(&st, a->search, &sp, &err))
 		return problem_err(&err);
 	if (sp.several_lives)
 		return problem("%s: has superblocks of more than one spare, and which counts is "
@@ -761,6 +767,7 @@ static void out_dump(const struct args *a, struct json_object *o, const struct r
 int cmd_dump(const struct args *a)
 {
 	_cleanup_store_ struct remap_store st = { .fd = -1 };
+	_cleanup_store_progress_ struct store_progress p = { .args = a };
 	struct copies supers = { .list = json_object_new_array() };
 	struct remap_table t = { .n = 0 };
 	struct remap_blocks b = { .n = 0 };
@@ -771,8 +778,12 @@ int cmd_dump(const struct args *a)
 	int status = EXIT_GOOD;
 
 	supers.sp = &sp;
-	if (remap_store_open(&st, a->spare, false, &err) ||
-	    remap_spare_find(&st, a->search, &sp, &err) ||
+	if (remap_store_open(&st, a->spare, false, &err)) {
+		status = problem_err(&err);
+		goto out;
+	}
+	progress_of_store(&p, a, &st);
+	if (remap_spare_find(&st, a->search, &sp, &err) ||
 	    remap_spare_walk(&st, &sp, describe_supers, &supers, &err) < 0 ||
 	    remap_spare_blocks(&st, &sp, &v, &b, &err) || remap_spare_table(&st, &sp, &t, &err)) {
 		status = problem_err(&err);
@@ -823,10 +834,11 @@ static void describe_use(struct json_object *o, const struct remap_dev *dev,
 }
 
 /* One row, or NULL if there is nothing of ours on the device. */
-static struct json_object *scan_device(const struct remap_dev *dev, bool search,
+static struct json_object *scan_device(const struct args *a, const struct remap_dev *dev,
 				       const struct remap_target *list, size_t n)
 {
 	_cleanup_store_ struct remap_store st = { .fd = -1 };
+	_cleanup_store_progress_ struct store_progress p = { .args = a };
 	char uuid[REMAP_UUID_STR];
 	struct json_object *o;
 	struct remap_table t;
@@ -836,7 +848,8 @@ static struct json_object *scan_device(const struct remap_dev *dev, bool search,
 
 	if (remap_store_open(&st, dev->path, false, NULL))
 		return NULL;
-	r = remap_spare_find(&st, search, &sp, &err);
+	progress_of_store(&p, a, &st);
+	r = remap_spare_find(&st, a->search, &sp, &err);
 	if (r && !remap_spare_present(&st))
 		return NULL;
 	o = json_object_new_object();
@@ -875,7 +888,7 @@ struct scanning {
 static void scan_one(void *arg, const struct remap_dev *dev)
 {
 	struct scanning *s = arg;
-	struct json_object *o = scan_device(dev, s->args->search, s->active, s->active_n), *p;
+	struct json_object *o = scan_device(s->args, dev, s->active, s->active_n), *p;
 
 	if (!o)
 		return;

@@ -10,6 +10,7 @@
 #include "dm.h"
 #include "remapctl.h"
 #include "spare.h"
+#include "surface.h"
 #include "text.h"
 
 #define DEV_MAPPER	"/dev/mapper/"
@@ -438,7 +439,7 @@ static void put_device(struct json_object *o, const char *key, dev_t rdev)
 /*
  * Nothing here may touch the spare, which may be dead and hang: so no label, which is only there.
  */
-static struct json_object *describe_target(const struct remap_target *t)
+struct json_object *describe_target(const struct remap_target *t)
 {
 	static const char *const key[REMAP_ST_WORDS] = {
 		[REMAP_ST_BLOCK_SIZE] = "block_size",
@@ -470,6 +471,67 @@ static struct json_object *describe_target(const struct remap_target *t)
 	return o;
 }
 
+const struct remap_agent_target *agent_target(const struct remap_agent_status *s,
+					      const struct remap_target *t)
+{
+	const size_t prefix = strlen(REMAP_DM_UUID_PREFIX);
+
+	/* a name may have been another disk's a moment ago */
+	for (size_t i = 0; i < s->n; i++)
+		if (!strcmp(s->target[i].name, t->name) &&
+		    (strncmp(t->uuid, REMAP_DM_UUID_PREFIX, prefix) ||
+		     !strcmp(s->target[i].uuid, t->uuid + prefix)))
+			return &s->target[i];
+	return NULL;
+}
+
+/* What the agent is reading now. How long that takes is taken from how long it took so far. */
+static void put_scrub(struct json_object *o, const struct remap_target *t,
+		      const struct remap_agent_status *s)
+{
+	const struct remap_agent_target *of = agent_target(s, t);
+	struct json_object *scrub = NULL;
+	u64 read, took;
+
+	if (of && of->scrubbing && t->sectors) {
+		scrub = json_object_new_object();
+		read = of->scrub_at > of->scrub_began_at ? of->scrub_at - of->scrub_began_at : 0;
+		took = s->time > of->scrub_began ? s->time - of->scrub_began : 0;
+		put_num(scrub, "sector", of->scrub_at);
+		put_num(scrub, "began", of->scrub_began);
+		if (read && took && of->scrub_began && of->scrub_at <= t->sectors)
+			put_num(scrub, "seconds_left", (u64)((double)(t->sectors - of->scrub_at) *
+							     (double)took / (double)read));
+		else
+			put_str(scrub, "seconds_left", NULL);
+	}
+	json_object_object_add(o, "scrub", scrub);
+	if (of && of->scrubbed)
+		put_num(o, "scrubbed", of->scrubbed);
+	else
+		put_str(o, "scrubbed", NULL);
+}
+
+static void out_scrubs(struct json_object *rows)
+{
+	for (size_t i = 0; i < json_object_array_length(rows); i++) {
+		struct json_object *o = json_object_array_get_idx(rows, i);
+		struct json_object *scrub = get(o, "scrub"), *left = get(scrub, "seconds_left");
+		u64 at = get_num(scrub, "sector"), size = get_num(o, "size_sectors");
+		char text[32];
+
+		if (!scrub)
+			continue;
+		printf("%s: remap-agent reads the surface, is at sector %" PRIu64 " of %" PRIu64
+		       ", %.0f %%", get_str(o, "name"), at, size,
+		       (double)at * 100 / (double)size);
+		if (left)
+			printf(", %s left", progress_time(json_object_get_uint64(left), text,
+							  sizeof(text)));
+		puts("");
+	}
+}
+
 int cmd_status(const struct args *a)
 {
 	static const struct field columns[] = {
@@ -489,6 +551,7 @@ int cmd_status(const struct args *a)
 	};
 	_cleanup_json_ struct json_object *rows = json_object_new_array();
 	_cleanup_free_ struct remap_target *list = NULL;
+	struct remap_agent_status agent = { .n = 0 };
 	struct remap_target one;
 	struct remap_err err;
 	size_t n = 1;
@@ -496,52 +559,38 @@ int cmd_status(const struct args *a)
 	if (a->positions ? remap_dm_get(device_name(a->pos[0]), &one, &err) :
 			   remap_dm_list(&list, &n, warning_err, &err))
 		return problem_err(&err);
-	for (size_t i = 0; i < n; i++)
-		json_object_array_add(rows, describe_target(a->positions ? &one : &list[i]));
+	/* of an agent that has ended nothing is under way */
+	if (remap_agent_alive(NULL))
+		remap_agent_status(NULL, &agent, NULL);
+	for (size_t i = 0; i < n; i++) {
+		const struct remap_target *t = a->positions ? &one : &list[i];
+		struct json_object *o = describe_target(t);
+
+		put_scrub(o, t, &agent);
+		json_object_array_add(rows, o);
+	}
+	remap_agent_status_free(&agent);
 	out_table(a, rows, FIELDS(columns));
+	if (!a->json)
+		out_scrubs(rows);
 	return EXIT_GOOD;
 }
 
-struct listing {
-	struct listed {
-		u64 sector, count, slot, lost;
-	} *block;
-	size_t n, room;
-	u32 unit;		/* sectors of 512 bytes in a logical sector */
-};
-
 static int add_block(void *arg, u64 sector, u64 count, u64 slot, u64 lost)
 {
-	struct listing *l = arg;
+	struct remaps *l = arg;
 
 	if (l->n == l->room) {
 		size_t room = l->room ? 2 * l->room : 256;
-		struct listed *more = realloc(l->block, room * sizeof(*more));
+		struct remapped *more = realloc(l->block, room * sizeof(*more));
 
 		if (!more)
 			return -ENOMEM;
 		l->block = more;
 		l->room = room;
 	}
-	l->block[l->n++] = (struct listed){ sector, count, slot, lost };
+	l->block[l->n++] = (struct remapped){ sector, count, slot, lost };
 	return 0;
-}
-
-static struct json_object *list_row(const void *arg, size_t i)
-{
-	const struct listing *l = arg;
-	const struct listed *b = &l->block[i];
-	struct json_object *o = json_object_new_object(), *gone = json_object_new_array();
-
-	put_num(o, "sector", b->sector);
-	put_num(o, "count", b->count);
-	put_num(o, "slot", b->slot);
-	for (u32 bit = 0; bit < 32; bit++)
-		if (b->lost & 1U << bit)
-			json_object_array_add(gone, json_object_new_uint64(b->sector +
-									   bit * l->unit));
-	json_object_object_add(o, "lost", gone);
-	return o;
 }
 
 /* What a bit of lost stands for, in sectors: the device shows it as its logical sector. */
@@ -555,6 +604,16 @@ static u32 lost_unit(const struct remap_target *t)
 	return remap_read_u64(path, &bytes) || bytes < 512 ? 1 : (u32)(bytes >> 9);
 }
 
+int list_blocks(const struct remap_target *t, struct remaps *l, struct remap_err *err)
+{
+	int r;
+
+	memset(l, 0, sizeof(*l));
+	l->unit = lost_unit(t);
+	r = remap_dm_each_remap(t->name, 0, add_block, l, err);
+	return r == -ENOMEM ? remap_fail_errno(err, r, "%s", t->name) : r;
+}
+
 int cmd_list(const struct args *a)
 {
 	static const struct field columns[] = {
@@ -563,7 +622,7 @@ int cmd_list(const struct args *a)
 		{ "slot", "SLOT" },
 		{ "lost", "LOST" },
 	};
-	struct listing l = { .n = 0 };
+	struct remaps l;
 	struct rows rows = { .row = list_row, .arg = &l };
 	struct remap_target t;
 	struct remap_err err;
@@ -571,13 +630,12 @@ int cmd_list(const struct args *a)
 
 	if (remap_dm_get(device_name(a->pos[0]), &t, &err))
 		return problem_err(&err);
-	l.unit = lost_unit(&t);
-	r = remap_dm_each_remap(t.name, 0, add_block, &l, &err);
+	r = list_blocks(&t, &l, &err);
 	rows.n = l.n;
 	if (!r && !out_rows_json(a, NULL, NULL, &rows))
 		text_rows(&rows, FIELDS(columns));
 	free(l.block);
-	return !r ? EXIT_GOOD : r == -ENOMEM ? problem("out of memory") : problem_err(&err);
+	return !r ? EXIT_GOOD : problem_err(&err);
 }
 
 /* ---- remap, unmap ---- */
@@ -604,6 +662,48 @@ static int parse_ranges(const struct args *a, struct range *r)
 			return usage_error(a, "%.100s: not SECTOR or SECTOR+COUNT", text);
 	}
 	return EXIT_GOOD;
+}
+
+/* What the worker of the target takes at once, in blocks: to ask for less would cost rounds. */
+#define BATCH		256
+#define PIECES		256		/* of all: to unmap a whole disk of terabytes is cheap */
+
+static u64 blocks_of(const struct remap_target *t, u64 sector, u64 count)
+{
+	const u64 block = t->word[REMAP_ST_BLOCK_SIZE] >> 9;
+
+	return (sector + count - 1) / block - sector / block + 1;
+}
+
+int move_sectors(const struct remap_target *t, const char *message, u64 sector, u64 count,
+		 struct progress *p, u64 *done, struct remap_err *err)
+{
+	const u64 block = t->word[REMAP_ST_BLOCK_SIZE] >> 9;
+	const u64 piece = (p->total / (BATCH * PIECES) + 1) * BATCH;
+	const u64 end = sector + count;
+	struct remap_err why;
+	int ret = 0;
+
+	for (u64 next; sector < end; sector = next) {
+		int r;
+
+		progress_at(p, *done);
+		next = (sector / block + piece) * block;
+		if (next > end)
+			next = end;
+		r = remap_dm_message(t->name, NULL, &why, "%s %" PRIu64 " %" PRIu64, message,
+				     sector, next - sector);
+		*done += blocks_of(t, sector, next - sector);
+		if (r && !ret) {
+			ret = r;
+			*err = why;
+		}
+		/* a block could not be read, or not be moved: that is no reason to leave others */
+		if (r && r != -EIO)
+			break;
+	}
+	progress_at(p, *done);
+	return ret;
 }
 
 struct counting {
@@ -634,8 +734,8 @@ static int count_remapped(const char *name, const struct range *r, u64 *blocks,
 	return ret < 0 ? ret : 0;
 }
 
-static int move_range(const struct args *a, const struct remap_target *t,
-				   const struct range *r, bool back, struct json_object *rows)
+static int move_range(const struct args *a, const struct remap_target *t, const struct range *r,
+		      bool back, struct progress *p, u64 *done, struct json_object *rows)
 {
 	struct json_object *o = json_object_new_object();
 	int status = EXIT_GOOD;
@@ -646,8 +746,7 @@ static int move_range(const struct args *a, const struct remap_target *t,
 	put_num(o, "sector", r->sector);
 	put_num(o, "count", r->count);
 	if (count_remapped(t->name, r, &before, &err) ||
-	    remap_dm_message(t->name, NULL, &err, "%s %" PRIu64 " %" PRIu64, a->command, r->sector,
-			     r->count))
+	    move_sectors(t, a->command, r->sector, r->count, p, done, &err))
 		status = problem_err(&err);
 	/* also after an error: some blocks may have been moved */
 	if (count_remapped(t->name, r, &after, &err))
@@ -675,7 +774,9 @@ static int move(const struct args *a, bool back)
 	struct json_object *rows = json_object_new_array();
 	unsigned int n = a->positions - 1;
 	_cleanup_free_ struct range *range = calloc(n, sizeof(*range));
+	_cleanup_progress_ struct progress p = { .what = "" };
 	int status = EXIT_GOOD;
+	u64 all = 0, done = 0;
 	struct remap_target t;
 	struct remap_err err;
 
@@ -691,8 +792,11 @@ static int move(const struct args *a, bool back)
 		if (range[i].sector >= t.sectors || range[i].count > t.sectors - range[i].sector)
 			return problem("%s: sectors %s are beyond its end (it has %" PRIu64 " "
 				       "sectors of 512 bytes)", t.name, a->pos[i + 1], t.sectors);
+	for (unsigned int i = 0; i < n; i++)
+		all += blocks_of(&t, range[i].sector, range[i].count);
+	progress_begin(&p, a, a->command, all, "blocks");
 	for (unsigned int i = 0; i < n; i++) {
-		int s = move_range(a, &t, &range[i], back, rows);
+		int s = move_range(a, &t, &range[i], back, &p, &done, rows);
 
 		if (s != EXIT_GOOD)
 			status = s;
@@ -742,18 +846,29 @@ static int verify_target(const struct args *a, const struct remap_target *t, con
 	struct json_object *rows = json_object_new_array();
 	_cleanup_store_ struct remap_store st = { .fd = -1 };
 	enum remap_replica_state state[REMAP_ZONES];
+	_cleanup_store_progress_ struct store_progress reading = { .args = a };
 	struct remap_blocks blocks = { .n = 0 };
 	struct remap_verdict v;
 	struct remap_spare sp;
+	struct progress p;
 	struct remap_err err;
 	unsigned int bad = 0;
 	char spare[PATH_MAX];
+	int r;
 
 	json_object_object_add(o, "replicas", rows);
 	remap_dev_path(t->spare, spare, sizeof(spare));
-	if (remap_dm_verify(t->name, state, &err) ||
-	    (a->blocks && (remap_store_open(&st, spare, false, &err) ||
-			   read_blocks(&st, false, &sp, &v, &blocks, &err)))) {
+	progress_begin(&p, a, a->command, 0, "");
+	progress_note(&p, "verify: the kernel reads all replicas, and does not say how far it is");
+	r = remap_dm_verify(t->name, state, &err);
+	progress_end(&p);
+	if (!r && a->blocks)
+		r = remap_store_open(&st, spare, false, &err);
+	if (!r && a->blocks) {
+		progress_of_store(&reading, a, &st);
+		r = read_blocks(&st, false, &sp, &v, &blocks, &err);
+	}
+	if (r) {
 		remap_blocks_free(&blocks);
 		return problem_err(&err);
 	}
@@ -795,13 +910,20 @@ int cmd_repair(const struct args *a)
 {
 	struct remap_target t;
 	struct remap_err err;
+	struct progress p;
+	int r;
 
 	if (!name_or_spare(a))
 		return EXIT_USAGE;
 	if (a->spare)
 		return repair_spare(a);
-	if (remap_dm_get(device_name(a->pos[0]), &t, &err) ||
-	    remap_dm_message(t.name, NULL, &err, "repair"))
+	if (remap_dm_get(device_name(a->pos[0]), &t, &err))
+		return problem_err(&err);
+	progress_begin(&p, a, a->command, 0, "");
+	progress_note(&p, "repair: the kernel is at it, and does not say how far it is");
+	r = remap_dm_message(t.name, NULL, &err, "repair");
+	progress_end(&p);
+	if (r)
 		return problem_err(&err);
 	return verify_target(a, &t, "they do not take writes: see the kernel log");
 }

@@ -16,6 +16,7 @@ static void say(const char *kind, const char *fmt, va_list ap)
 	char text[1024], clean[1024];
 
 	vsnprintf(text, sizeof(text), fmt, ap);
+	progress_hide();
 	remap_text_clean(clean, sizeof(clean), text);	/* one line, whatever names are in it */
 	fprintf(stderr, "remapctl: %s%s\n", kind, clean);
 }
@@ -95,6 +96,7 @@ static const char *json_text(struct json_object *o)
 
 bool out_json(const struct args *a, struct json_object *o)
 {
+	progress_hide();
 	if (a->json)
 		puts(json_text(o));
 	return a->json;
@@ -218,6 +220,7 @@ void text_rows(const struct rows *rows, const struct field *f, size_t n)
 
 	if (!rows->n || !width)
 		return;
+	progress_hide();
 	for (size_t c = 0; c < n; c++)
 		width[c] = width_of(f[c].title);
 	for (size_t r = 0; r < rows->n; r++) {
@@ -272,6 +275,7 @@ void text_fields(struct json_object *o, const struct field *f, size_t n)
 {
 	int width = 0;
 
+	progress_hide();
 	for (size_t i = 0; i < n; i++)
 		if (json_object_object_get_ex(o, f[i].key, NULL) && width_of(f[i].title) > width)
 			width = width_of(f[i].title);

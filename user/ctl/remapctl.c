@@ -32,6 +32,7 @@ enum {
 	OPT_DRY_RUN	= 1 << 12,
 	OPT_TABLE	= 1 << 13,
 	OPT_BLOCKS	= 1 << 14,
+	OPT_OUTPUT	= 1 << 15,
 };
 
 /* Options without a letter: those that are not for every day. */
@@ -73,6 +74,8 @@ static const struct {
 		"input", 0 } },
 	{ OPT_BLOCKS, { "blocks", KEY_BLOCKS, NULL, 0,
 		"Also say which blocks of the metadata are not ok", 0 } },
+	{ OPT_OUTPUT, { "output", 'o', "FILE", 0,
+		"Where the page goes; what is there is replaced; - is standard output", 0 } },
 	{ OPT_DRY_RUN, { "dry-run", 'n', NULL, 0, "Only say what would be done", 0 } },
 	{ OPT_JSON, { "json", 'j', NULL, 0, "Print JSON", 0 } },
 };
@@ -102,6 +105,10 @@ static const struct command {
 	{ "stop", cmd_stop, 0, 0, 1, 1, "NAME", "Stop a device." },
 	{ "status", cmd_status, 0, 0, 0, 1, "[NAME]", "Show how all devices are, or one." },
 	{ "list", cmd_list, 0, 0, 1, 1, "NAME", "List the remapped blocks." },
+	{ "map", cmd_map, 0, 0, 1, 1, "NAME",
+	  "Draw the surface of a device: where blocks are remapped and sectors lost." },
+	{ "report", cmd_report, OPT_OUTPUT, 0, 1, 1, "NAME --output FILE.html\nNAME --json",
+	  "Write a page that says what is wrong with a device, where, and whether it gets worse." },
 	{ "remap", cmd_remap, 0, 0, 2, ANY, "NAME SECTOR[+COUNT]...",
 	  "Move the blocks that these sectors (of 512 bytes) touch to the spare." },
 	{ "unmap", cmd_unmap, 0, 0, 2, ANY, "NAME SECTOR[+COUNT]...",
@@ -135,10 +142,11 @@ struct parse {
 	unsigned int given;
 };
 
-static unsigned int bit_of(int key)
+/* The same letter may stand for one thing with one command and for another with the next. */
+static unsigned int bit_of(const struct command *c, int key)
 {
 	for (size_t i = 0; i < OPTIONS; i++)
-		if (known[i].o.key == key)
+		if (known[i].o.key == key && ((c->options | OPT_JSON) & known[i].bit))
 			return known[i].bit;
 	return 0;
 }
@@ -198,6 +206,9 @@ static void take_value(struct parse *p, unsigned int bit, const char *value)
 	case OPT_BLOCKS:
 		a->blocks = true;
 		break;
+	case OPT_OUTPUT:
+		a->output = value;
+		break;
 	case OPT_JSON:
 		a->json = true;
 		break;
@@ -207,7 +218,7 @@ static void take_value(struct parse *p, unsigned int bit, const char *value)
 static error_t parse_key(int key, char *value, struct argp_state *state)
 {
 	struct parse *p = state->input;
-	unsigned int bit = bit_of(key);
+	unsigned int bit = bit_of(p->command, key);
 
 	if (bit) {
 		if (p->given & bit & ~(unsigned int)OPT_OPTION)

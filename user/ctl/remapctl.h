@@ -11,7 +11,9 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "agentlog.h"
 #include "device.h"
+#include "dm.h"
 #include "err.h"
 #include "spare.h"
 
@@ -39,10 +41,13 @@ struct args {
 	const char *table;
 	bool dry_run;
 	bool blocks;			/* verify */
+	const char *output;		/* report: a file */
 	bool json;
 	char **pos;			/* NAME, then SECTOR[+COUNT]... */
 	unsigned int positions;
 };
+
+struct progress;
 
 typedef int command_fn(const struct args *a);
 
@@ -54,6 +59,43 @@ int repair_spare(const struct args *a);
 /* cmd_target.c: what works on an active device */
 command_fn cmd_start, cmd_create, cmd_stop, cmd_status, cmd_list, cmd_remap, cmd_unmap, cmd_verify,
 	   cmd_repair, cmd_grow, cmd_reset;
+
+/** agent_target() - what remap-agent says of it, or NULL */
+const struct remap_agent_target *agent_target(const struct remap_agent_status *s,
+					      const struct remap_target *t);
+
+/** describe_target() - what status shows of a device, but for what remap-agent does with it */
+struct json_object *describe_target(const struct remap_target *t);
+
+/* All remapped blocks, by sector. */
+struct remaps {
+	struct remapped {
+		u64 sector, count, slot;
+		u64 lost;	/* a bit for each logical sector */
+	} *block;
+	size_t n, room;
+	u32 unit;		/* sectors of 512 bytes in a logical sector */
+};
+
+/**
+ * move_sectors() - the message "remap" or "unmap", in pieces, so that it can be said how far it is
+ * @done: blocks, where the progress begins; moved on
+ *
+ * Blocks that cannot be moved are an error, after all others have been tried.
+ */
+int move_sectors(const struct remap_target *t, const char *message, u64 sector, u64 count,
+		 struct progress *p, u64 *done, struct remap_err *err);
+
+/** list_blocks() - Caller: free(l->block), in any case */
+int list_blocks(const struct remap_target *t, struct remaps *l, struct remap_err *err);
+
+/* describe.c */
+
+/** list_row() - one of them, as list shows it. @arg: struct remaps */
+struct json_object *list_row(const void *arg, size_t i);
+
+/* cmd_map.c, cmd_report.c */
+command_fn cmd_map, cmd_report;
 
 /* cmd_import.c */
 command_fn cmd_import;
@@ -99,6 +141,56 @@ void out_blocks(const struct args *a, struct json_object *o, const struct remap_
 void put_super(struct json_object *o, const struct remap_super *s);
 
 void warn_same_disk(const struct remap_dev *data, const struct remap_dev *spare);
+
+/* ---- progress.c ---- */
+
+/* How far an operation is. Shown on a terminal only, and once it has taken a moment. */
+struct progress {
+	bool wanted;
+	const char *what, *unit;
+	uint64_t total, done;
+	uint64_t began, next;		/* ms */
+};
+
+/** progress_begin() - @what is done @total times, in @unit (plural) */
+void progress_begin(struct progress *p, const struct args *a, const char *what, uint64_t total,
+		    const char *unit);
+
+/** progress_at() - so much is done. Cheap: may be called for each of a million */
+void progress_at(struct progress *p, uint64_t done);
+
+/** progress_note() - a line instead, where nobody knows how far it is */
+void progress_note(struct progress *p, const char *line);
+void progress_end(struct progress *p);
+
+/** progress_time() - as in "1:02:30". Return: @buf */
+char *progress_time(uint64_t seconds, char *buf, size_t size);
+
+/** progress_hide() - before something else goes to the terminal; output.c does so */
+void progress_hide(void);
+
+/* What is told by the library while it reads and writes a spare. */
+struct store_progress {
+	struct progress p;
+	const struct args *args;
+	enum remap_stage stage;
+};
+
+/** progress_of_store() - show it from now on, until progress_end(&s->p). @st: open */
+void progress_of_store(struct store_progress *s, const struct args *a, struct remap_store *st);
+
+static inline void cleanup_progress(struct progress *p)
+{
+	progress_end(p);
+}
+
+static inline void cleanup_store_progress(struct store_progress *s)
+{
+	progress_end(&s->p);
+}
+
+#define _cleanup_progress_		__attribute__((cleanup(cleanup_progress)))
+#define _cleanup_store_progress_	__attribute__((cleanup(cleanup_store_progress)))
 
 /* ---- output.c ---- */
 

@@ -192,6 +192,12 @@ static int look_at(const struct remap_store *st, u64 sector, void *buf, struct c
 	return 0;
 }
 
+static void tell(const struct remap_store *st, enum remap_stage stage, u64 done, u64 total)
+{
+	if (st->told)
+		st->told(st->told_arg, stage, done, total);
+}
+
 static int search_all(const struct remap_store *st, struct candidates *c)
 {
 	_cleanup_free_ char *buf = buffer_alloc(SEARCH_BYTES);
@@ -204,6 +210,7 @@ static int search_all(const struct remap_store *st, struct candidates *c)
 		size_t bytes = left < SEARCH_BYTES ? (size_t)left : SEARCH_BYTES;
 		bool whole = !store_read(st, sector, buf, bytes);
 
+		tell(st, REMAP_STAGE_SEARCH, sector, end);
 		for (size_t at = 0; at < bytes; at += REMAP_ZONE_ALIGN) {
 			for (size_t b = at; b < at + PAIR && b < bytes; b += REMAP_MD_BLOCK) {
 				int r;
@@ -518,6 +525,7 @@ int remap_spare_walk(struct remap_store *st, const struct remap_spare *sp, remap
 
 	for (u32 first = 0, n; first < sp->super.tables_used && !r; first += n) {
 		n = table_run(sp, first, sp->super.tables_used);
+		tell(st, REMAP_STAGE_READ, first, sp->super.tables_used);
 		for (z = 0; z < REMAP_ZONES; z++)
 			chunk_read(st, c, z, remap_table_sector(&sp->layout, z, first, 0), 2 * n);
 		for (u32 i = 0; i < n && !r; i++) {
@@ -858,6 +866,7 @@ static int write_tables(struct remap_store *st, const struct remap_spare *sp,
 		return remap_fail_errno(err, -ENOMEM, "%s", st->name);
 	for (u32 first = 0; first < used && !r; first += n) {
 		n = table_run(sp, first, used);
+		tell(st, REMAP_STAGE_WRITE, first, used);
 		for (u32 i = 0; i < n; i++)
 			at = build_table(buf + i * PAIR + (t->generation & 1) * REMAP_MD_BLOCK,
 					 sp, t, first + i, at);

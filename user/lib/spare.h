@@ -19,6 +19,13 @@
 #include "format.h"
 #include "remap/abi.h"
 
+/* What takes long, and what it is counted in. */
+enum remap_stage {
+	REMAP_STAGE_SEARCH,		/* sectors that were searched */
+	REMAP_STAGE_READ,		/* metadata blocks, of all replicas, that were read */
+	REMAP_STAGE_WRITE,		/* likewise, written */
+};
+
 /* A device open for reading or writing metadata. */
 struct remap_store {
 	int fd;
@@ -26,6 +33,9 @@ struct remap_store {
 	u64 sectors;			/* of 512 bytes */
 	bool writable;
 	char name[PATH_MAX];		/* for messages */
+	/* called now and then, where it is set once the store is open: how far something is */
+	void (*told)(void *arg, enum remap_stage stage, u64 done, u64 total);
+	void *told_arg;
 };
 
 /** remap_store_open() - @write also claims the device for us alone: -EBUSY while it is in use */
