@@ -862,9 +862,14 @@ static int load_tables(struct remap_meta *m, u32 first, unsigned int n, bool for
 static int super_reload(struct remap_meta *m)
 {
 	struct remap_super before = m->super;
+	u64 size = bdev_nr_sectors(m->bdev);
 	const char *error;
-	int r = super_load(m, &error);
+	int r;
 
+	/* it may have been enlarged since the table was loaded, and the other one have grown */
+	if (size > m->start)
+		m->size = size - m->start;
+	r = super_load(m, &error);
 	if (!r && !remap_super_same_spare(&before, &m->super)) {
 		error = "spare was formatted anew meanwhile";
 		m->super = before;

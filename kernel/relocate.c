@@ -354,13 +354,12 @@ static void overlay(struct remap_target *rt, struct remap_move *mv)
 	}
 }
 
-/* The block did not read as a whole: take it sector by sector. */
+/* Take a block sector by sector: those that are @wanted. What does not read is lost. */
 static void read_sectors(struct remap_target *rt, struct remap_move *mv, u32 wanted)
 {
 	u32 step = rt->meta.super.sector_size >> SECTOR_SHIFT;
 	u32 within;
 
-	memset(mv->buf, 0, mv->sectors << SECTOR_SHIFT);
 	for (within = 0; within < mv->sectors; within += step) {
 		u8 *buf = mv->buf + (within << SECTOR_SHIFT);
 		u32 bit = sector_bits(rt, within, step);
@@ -373,17 +372,23 @@ static void read_sectors(struct remap_target *rt, struct remap_move *mv, u32 wan
 		bdev = place_of(rt, mv->block, mv->old, within, &sector);
 		error = remap_io_sync(&mv->io, bdev, sector, REQ_OP_READ | REQ_SYNC, buf,
 				      step << SECTOR_SHIFT);
-		if (!error)
+		if (!error) {
+			mv->lost &= ~bit;
 			continue;
+		}
 		if (!remap_error_is_medium(error)) {
 			fail(mv, error);
 			return;
 		}
 		memset(buf, 0, step << SECTOR_SHIFT);
 		mv->lost |= bit;
-		if (mv->old != REMAP_NO_SLOT)
-			mv->old_is_bad = true;
 	}
+}
+
+/* Sectors of a block that did not read, and are lost if it stays at that. */
+static u32 newly_lost(const struct remap_move *mv)
+{
+	return mv->phase == REMAP_MOVE_WRITE ? mv->lost & ~mv->old_lost : 0;
 }
 
 /* Step 2: the content of each block of the batch, as it has to be from now on. */
@@ -418,8 +423,10 @@ static void read_contents(struct remap_target *rt)
 
 	for (i = 0; i < rt->moves; i++) {
 		mv = &rt->move[i];
-		if (mv->need && mv->io.status)
+		if (mv->need && mv->io.status) {
+			memset(mv->buf, 0, mv->sectors << SECTOR_SHIFT);
 			read_sectors(rt, mv, mv->need);
+		}
 		if (mv->phase == REMAP_MOVE_WRITE)
 			overlay(rt, mv);
 	}
@@ -495,17 +502,19 @@ static bool data_answers(struct remap_target *rt)
 
 /*
  * Before anything is concluded from errors: is it bad blocks that we have met, or is a device
- * dead or gone? Of a dead disk every block is bad, and nothing is to be remapped or lost.
+ * dead or gone? Of a dead disk every block is bad, and nothing is to be remapped or lost. @lost:
+ * asked for blocks of which sectors would be lost, else for all that were met by an error.
+ * The moves that depend on one that does not answer have failed then.
  */
-static void judge_devices(struct remap_target *rt)
+static void judge_devices(struct remap_target *rt, bool lost)
 {
 	bool data = false, spare = false;
 	struct remap_move *mv;
 	struct remap_move *end = rt->move + rt->moves;
 
 	for (mv = rt->move; mv < end; mv++) {
-		bool error = mv->cause == REMAP_CAUSE_WRITE || mv->cause == REMAP_CAUSE_READ ||
-			     mv->lost & ~mv->old_lost;
+		bool error = newly_lost(mv) || (!lost && (mv->cause == REMAP_CAUSE_WRITE ||
+							  mv->cause == REMAP_CAUSE_READ));
 
 		if (mv->phase != REMAP_MOVE_WRITE || !error)
 			continue;
@@ -532,6 +541,30 @@ static void judge_devices(struct remap_target *rt)
 		if (mv->phase == REMAP_MOVE_WRITE &&
 		    (spare || (data && mv->old == REMAP_NO_SLOT)))
 			fail(mv, BLK_STS_IOERR);
+}
+
+/*
+ * What is lost is lost for good, so a sector has to fail twice for it, with an answer of its
+ * device after each time: one that was away while the contents were read, and is back, has lost
+ * nothing.
+ */
+static void judge_contents(struct remap_target *rt)
+{
+	struct remap_move *mv;
+	struct remap_move *end = rt->move + rt->moves;
+	bool lost = false;
+
+	judge_devices(rt, false);
+	for (mv = rt->move; mv < end; mv++) {
+		if (newly_lost(mv))
+			read_sectors(rt, mv, newly_lost(mv));
+		lost = lost || newly_lost(mv);
+	}
+	if (lost)
+		judge_devices(rt, true);
+	for (mv = rt->move; mv < end; mv++)
+		if (newly_lost(mv) && mv->old != REMAP_NO_SLOT)
+			mv->old_is_bad = true;
 }
 
 /* Take a slot for a block; without one it cannot move. */
@@ -836,6 +869,9 @@ static void fail_bios(struct remap_target *rt, const struct remap_move *mv)
 	bio_list_for_each(bio, &rt->now) {
 		if (!bio_in_block(rt, bio, mv->block, &within, &count))
 			continue;
+		/* a read that has got all it wanted asks for nothing to move */
+		if (!op_is_write(bio_op(bio)) && !remap_bio(bio)->moving)
+			continue;
 		if (mv->phase == REMAP_MOVE_LATER)
 			remap_bio(bio)->later = true;
 		else
@@ -892,6 +928,8 @@ static void tidy(struct remap_target *rt)
 	if (rt->lefts && rt->state != REMAP_FAILED)
 		commit(rt, false);
 	rt->lefts = 0;
+	if (remap_map_prepare(&rt->map, rt->batch))
+		DMDEBUG("%s: the reserve of the map is not full", rt->name);
 	if ((rt->state == REMAP_ACTIVE || rt->state == REMAP_EXHAUSTED) &&
 	    remap_meta_room(&rt->meta) == -EIO)
 		remap_set_state(rt, REMAP_FAILED);
@@ -921,7 +959,8 @@ static unsigned int move_batch(struct remap_target *rt)
 		rt->moves = 0;
 		return 0;
 	}
-	while (remap_map_prepare(&rt->map, rt->batch))
+	/* tidy() tries for a whole batch; what only this move may free must not be waited for */
+	while (remap_map_prepare(&rt->map, rt->moves))
 		msleep(100);
 	for (mv = rt->move; mv < end; mv++) {
 		trace_remap_relocate_begin(rt->dev, rt->ti->begin + block_start(rt, mv->block),
@@ -930,7 +969,7 @@ static unsigned int move_batch(struct remap_target *rt)
 	}
 	drain_batch(rt);
 	read_contents(rt);
-	judge_devices(rt);
+	judge_contents(rt);
 	if (rt->move[0].cause == REMAP_CAUSE_UNMAP)
 		settle_unmoves(rt);
 	else
@@ -1312,12 +1351,13 @@ static void handle_move(struct remap_target *rt, struct remap_request *req)
 	moved = move_batch(rt);
 	req->moved += moved;
 	req->later = false;
-	for (i = 0; i < asked && !req->later; i++)
+	for (i = 0; i < asked && !req->later; i++) {
 		req->later = rt->move[i].phase == REMAP_MOVE_LATER;
+		if (rt->move[i].phase == REMAP_MOVE_FAILED)
+			req->failed++;
+	}
 	if (req->later)
 		req->first = rt->move[i - 1].block;	/* that one and all behind it again */
-	else
-		req->failed += asked - moved;
 }
 
 /* The next remapped blocks from req->first on. */

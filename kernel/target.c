@@ -106,10 +106,11 @@ static enum fate look_closer(struct remap_target *rt, struct remap_bio *rb, stru
 	/* to discard is to advise: a block that is not in its place keeps what it has */
 	if (bio_op(bio) == REQ_OP_DISCARD)
 		return FATE_DONE;
-	if (value & REMAP_VALUE_SPECIAL)
-		return FATE_WAIT;
+	/* before the mark is looked at: the worker would write to where the rest of the block is */
 	if (unlikely(rt->meta.readonly && op_is_write(bio_op(bio))))
 		return FATE_KILL;
+	if (value & REMAP_VALUE_SPECIAL)
+		return FATE_WAIT;
 	/* the spare may not know how to, and it is written as a failed write is again */
 	if (bio_op(bio) == REQ_OP_WRITE_ZEROES)
 		return FATE_WRITE_AGAIN;
@@ -330,6 +331,16 @@ static noinline __noclone int end_io_failed(struct dm_target *ti, struct bio *bi
 	if (is_for_worker(rt, rb, bio, *error)) {
 		remap_relocator_take(rt, &rt->failed, bio);
 		return DM_ENDIO_INCOMPLETE;
+	}
+	/*
+	 * Of a spare that is dead each flush would fail for ever, whatever it is for. What was
+	 * written to slots and may be gone is reported once, as errors of writeback are.
+	 */
+	if (!rb->iter.bi_size && rb->way & REMAP_WRITES_SPARE &&
+	    READ_ONCE(rt->state) == REMAP_FAILED) {
+		DMERR_LIMIT("%s: spare %s does not flush: the last writes to slots may be lost",
+			    rt->name, rt->spare_dev->name);
+		flush_done(rt, rb);
 	}
 	if (*error != BLK_STS_AGAIN) {
 		atomic64_inc(&rt->io_errors);
@@ -587,7 +598,7 @@ static int remap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	rt->window = DEFAULT_WINDOW;
 	mutex_init(&rt->message_lock);
 	INIT_LIST_HEAD(&rt->active);
-	/* the table that this one replaces may have written to slots: the first flush is due */
+	/* the table that this one replaces may have written to slots: see preresume */
 	atomic64_set(&rt->flushes, 1);
 	atomic64_set(&rt->written_at, 1);
 	xa_init(&rt->meta.tables);	/* dtr finds it in order, whatever fails first */
@@ -704,6 +715,9 @@ static int remap_preresume(struct dm_target *ti)
 		return -EBUSY;
 	}
 	rt->loaded = true;
+	/* of what the table that this one replaces has written; else the first flush is to do it */
+	if (!blkdev_issue_flush(rt->spare))
+		atomic64_set(&rt->clean_at, atomic64_read(&rt->written_at));
 	if (rt->meta.readonly)
 		remap_set_state(rt, REMAP_READONLY);
 	else if (!remap_meta_whole(&rt->meta))

@@ -465,3 +465,49 @@ start() {
 	dmsetup remove t
 	[[ $(md5sum <"$SPARE") == "$sum" ]]
 }
+
+@test "a read-only spare is not written, be it beside a sector that is lost" {
+	local sum
+	start
+	bad data 4003 4003
+	run ! pattern verify "$T" 4000 8 1
+	expect lost_sectors 1
+	remapctl stop t
+	sum=$(md5sum <"$SPARE")
+	blockdev --setro "$SPARE"
+	remapctl start t --data "$DATA" --spare "$SPARE"
+	expect state readonly
+	run ! pattern write "$T" 4001 1 2
+	run ! pattern write "$T" 4003 1 2
+	run ! blkdiscard -z -o $((4000 * 512)) -l 4096 "$T"
+	pattern verify "$T" 4000 3 1
+	remapctl stop t
+	blockdev --setrw "$SPARE"
+	[[ $(md5sum <"$SPARE") == "$sum" ]]
+}
+
+# A write to blocks of the second half is not answered, so that one of these has to wait.
+@test "unmap: a block that could not be moved is told, though another one had to wait" {
+	local writer
+	dmsetup create under --table "0 65536 linear $DATA 65536"
+	dmsetup create disk0 --table "$(printf '%s\n' "0 65536 linear $DATA 0" \
+		"65536 65536 linear /dev/mapper/under 0")"
+	remapctl create t --data /dev/mapper/disk0 --spare "$SPARE" --option on_read_error=pass
+	pattern write "$T" 0 131072 1 2048
+	remapctl remap t 8000+8 65600+8
+	bad data 8000 8000
+	dmsetup suspend under
+	pattern write "$T" 65536 8 2 3>&- &
+	writer=$!
+	wait_for 30 in_flight mapper/t
+	dmsetup message t 0 unmap 0 131072 3>&- &
+	unmap=$!
+	stuck() { (($(field stuck) > 0)); }
+	wait_for 30 stuck
+	dmsetup resume under
+	run ! wait "$unmap"
+	wait "$writer"
+	[[ $(remapctl list t --json | jq -c '[.[].sector]') == "[8000]" ]]
+	dmsetup remove --retry t
+	dmsetup remove --retry disk0
+}

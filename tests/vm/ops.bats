@@ -408,3 +408,33 @@ requests_of() { # read|write DEVICE
 	run -1 remapctl remap t 8000
 	remapctl stop t
 }
+
+fsync_at() { # SECTOR
+	dd if=/dev/zero of="$T" bs=4096 count=1 seek=$(($1 / 8)) oflag=direct conv=fsync,notrunc \
+		status=none
+}
+
+@test "a spare that dies takes no flush with it, but for what was written to its slots" {
+	local i
+	remove_null_blk spare
+	make_null_blk spare 4 cache_size=1
+	remapctl create t --data "$DATA" --spare "$SPARE"
+	fsync_at 800
+	remapctl remap t 0+8
+	fsync_at 800
+	remove_null_blk spare
+	for i in 1 2 3; do
+		fsync_at 800	# no slot was written since the last flush
+	done
+	remapctl stop t
+	make_null_blk spare 4 cache_size=1
+	remapctl create t --data "$DATA" --spare "$SPARE"
+	remapctl remap t 0+8
+	dd if=/dev/zero of="$T" bs=4096 count=1 oflag=direct conv=notrunc status=none
+	remove_null_blk spare
+	run ! fsync_at 800	# that write is lost, perhaps
+	# the first may be told before it is known that the spare is dead, and so the second
+	wait_for 20 fsync_at 800
+	fsync_at 800
+	expect state failed
+}

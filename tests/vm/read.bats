@@ -211,6 +211,40 @@ reads_of() { # DEVICE
 	pattern verify "$T" 0 4000 1
 }
 
+# Reads take 100 ms each, so that the disk comes back while the sectors of blocks that did not read
+# are read one by one. Should it come back later, it is paused: then, too, nothing may be lost.
+@test "a disk that is away for a moment while blocks are read to be moved has lost nothing" {
+	local before reader
+	modprobe dm-delay
+	dmsetup create inner --table "0 131072 linear $DATA 0"
+	dmsetup create under --table "0 131072 delay /dev/mapper/inner 0 100 $DATA 0 0"
+	settle
+	remapctl create t --data /dev/mapper/under --spare "$SPARE"
+	settle
+	pattern write "$T" 0 4096 1 2048
+	replace inner "0 131072 error"
+	before=$(requests mapper/under)
+	pattern verify "$T" 0 64 1 3>&- &
+	reader=$!
+	# the read; its blocks; their sectors; the blocks to be moved; then their sectors one by one
+	wait_for 60 busier mapper/under $((before + 1 + 8 + 64 + 8 + 4))
+	replace inner "0 131072 linear $DATA 0"
+	wait "$reader" || true
+	expect lost_sectors 0
+	remapctl reset t
+	pattern verify "$T" 0 4096 1
+	dmsetup remove --retry t
+	dmsetup remove --retry under
+	dmsetup remove --retry inner
+}
+
+# A table in the place of another, under I/O.
+replace() { # DEVICE TABLE
+	dmsetup suspend --noudevsync --nolockfs --noflush "$1"
+	dmsetup load "$1" --table "$2"
+	dmsetup resume --noudevsync "$1"
+}
+
 not() {
 	! "$@"
 }
