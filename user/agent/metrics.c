@@ -204,8 +204,9 @@ static void agent_part(FILE *f, const struct agent *a)
 	family(f, "dm_remap_smart_bad_sectors", "gauge", NULL,
 	       "Bad sectors that the disk itself counts.");
 	EACH(t, a)
-		if (t->smart_known)
-			sample(f, "dm_remap_smart_bad_sectors", t, t->smart_bad, "%s", "");
+		if (t->smart.known)
+			sample(f, "dm_remap_smart_bad_sectors", t, agent_smart_bad(&t->smart), "%s",
+			       "");
 	family(f, "remap_agent_actions", "counter", NULL, "What the agent has done.");
 	EACH(t, a) {
 		for (int k = 0; k < AGENT_TELL; k++) {
