@@ -3,12 +3,7 @@
  * What readers make of telemetry's buckets and regions. That the programs in bpf/ count into the
  * same ones is tests/vm/telemetry.bats.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <string.h>
+#include "unit.h"
 #include "telemetry.h"
 
 static void buckets_follow_each_other_and_are_an_eighth_wide(void **state)
@@ -41,6 +36,26 @@ static void percentiles_are_upper_bounds(void **state)
 	assert_int_equal(remap_percentile(h, 501), remap_bucket_ns(21));
 	assert_int_equal(remap_percentile(h, 999), remap_bucket_ns(21));
 	assert_int_equal(remap_percentile(h, 1000), remap_bucket_ns(31));
+}
+
+static void several_percentiles_at_once_are_the_same(void **state)
+{
+	static const unsigned int permille[] = { 1, 500, 500, 990, 999, 1000 };
+	u64 h[TELEMETRY_BUCKETS] = { 0 }, ns[6], all = 0, seed = 1;
+
+	(void)state;
+	assert_int_equal(remap_percentiles(h, permille, 6, ns), 0);
+	for (int i = 0; i < 6; i++)
+		assert_int_equal(ns[i], 0);
+	for (int round = 0; round < 200; round++) {
+		h[rnd(&seed) % TELEMETRY_BUCKETS] += rnd(&seed) % 1000;
+		all = 0;
+		for (int b = 0; b < TELEMETRY_BUCKETS; b++)
+			all += h[b];
+		assert_int_equal(remap_percentiles(h, permille, 6, ns), all);
+		for (int i = 0; i < 6; i++)
+			assert_int_equal(ns[i], remap_percentile(h, permille[i]));
+	}
 }
 
 /* As region_of() in telemetry.bpf.c has it. */
@@ -88,6 +103,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(buckets_follow_each_other_and_are_an_eighth_wide),
 		cmocka_unit_test(percentiles_are_upper_bounds),
+		cmocka_unit_test(several_percentiles_at_once_are_the_same),
 		cmocka_unit_test(regions_tile_an_area_of_any_size),
 	};
 

@@ -161,28 +161,8 @@ peak() { # PID
 }
 
 @test "64 devices: each is watched and checked, in bounded memory" {
-	local i table part first
-	remove_null_blk spare
-	make_null_blk spare 160
-	{
-		echo "label: gpt"
-		for ((i = 0; i < 64; i++)); do
-			echo "size=2MiB"
-		done
-	} | sfdisk -q "$SPARE"
-	settle
-	dmsetup create piece --table "0 2048 linear $DATA 0"
-	settle
-	first=$(partition spare 1)
-	remapctl format --data /dev/mapper/piece --spare "$first"
-	dmsetup remove --retry piece
-	for ((i = 0; i < 64; i++)); do
-		part=$(partition spare $((i + 1)))
-		((i == 0)) || dd if="$first" of="$part" bs=1M oflag=direct status=none
-		table="0 2048 remap $DATA $((i * 2048)) $part 0"
-		dmsetup create --noudevsync "t$i" --table "$table"
-	done
-	settle
+	local i
+	many_devices
 	agent
 	all_checked() { [[ $(times_logged "replicas of the metadata: ok ok ok ok ok") == 64 ]]; }
 	wait_for 120 all_checked

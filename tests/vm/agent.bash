@@ -149,3 +149,29 @@ needs_retries() { # SECTOR
 	dmsetup resume --noudevsync under
 	wait $!
 }
+
+# 64 remap devices, t0 to t63, of 1 MiB each, on pieces of "data" and partitions of a new "spare"
+many_devices() {
+	local i table part first
+	remove_null_blk spare
+	make_null_blk spare 160
+	{
+		echo "label: gpt"
+		for ((i = 0; i < 64; i++)); do
+			echo "size=2MiB"
+		done
+	} | sfdisk -q "$SPARE"
+	settle
+	dmsetup create piece --table "0 2048 linear $DATA 0"
+	settle
+	first=$(partition spare 1)
+	remapctl format --data /dev/mapper/piece --spare "$first"
+	dmsetup remove --retry piece
+	for ((i = 0; i < 64; i++)); do
+		part=$(partition spare $((i + 1)))
+		((i == 0)) || dd if="$first" of="$part" bs=1M oflag=direct status=none
+		table="0 2048 remap $DATA $((i * 2048)) $part 0"
+		dmsetup create --noudevsync "t$i" --table "$table"
+	done
+	settle
+}

@@ -28,8 +28,6 @@
 #define OFTEN		10		/* s between lines about what happens all the time */
 #define CHUNK		2048		/* sectors that a scrub reads at once */
 #define SAVE_AFTER	10		/* s of progress that may be lost */
-#define SLOW_DISK	1000000000ULL	/* ns */
-#define SLOW_OTHERS	200000000ULL
 #define SMART_SECONDS	60
 #define SMART_KEEP	(1 << 20)
 #define TAKES		10		/* times in a second that events are taken */
@@ -597,19 +595,7 @@ static void ask_smart(struct agent_target *t)
 
 static u64 slow_ns(const struct agent *a, dev_t data)
 {
-	char path[64];
-	uint64_t rotational;
-	bool requests;
-	dev_t disk;
-	u64 start;
-
-	if (a->settings.slow_ns)
-		return a->settings.slow_ns;
-	if (remap_dev_disk(data, &disk, &start, &requests))
-		return SLOW_DISK;
-	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/queue/rotational", major(disk),
-		 minor(disk));
-	return remap_read_u64(path, &rotational) || rotational ? SLOW_DISK : SLOW_OTHERS;
+	return a->settings.slow_ns ?: remap_telemetry_usual_slow(data);
 }
 
 static void unwatch_side(struct agent_target *t, struct agent_watch *w)

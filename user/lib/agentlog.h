@@ -25,7 +25,7 @@ struct remap_agent_event {
 	int priority;			/* as of syslog(3) */
 	char name[REMAP_DM_NAME_LEN];	/* of the target; empty: of none */
 	char uuid[REMAP_DM_UUID_LEN];	/* of its spare; its name if it has none */
-	char what[16];			/* an action, an event a person is told of, "error", "slow" */
+	char what[16];			/* an action, an event to be told, "error", "slow" */
 	char result[16];		/* of an action: begun, done, failed */
 	bool has_sectors;
 	u64 sector, sectors;

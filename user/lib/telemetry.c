@@ -25,6 +25,8 @@
 #include "text.h"
 
 #define MOST_EVENTS	((int)(TELEMETRY_RING_BYTES / sizeof(struct telemetry_event)))
+#define SLOW_DISK	1000000000ULL	/* ns */
+#define SLOW_OTHERS	200000000ULL
 #define BPFFS_MAGIC	0xcafe4a11	/* linux/magic.h: BPF_FS_MAGIC */
 
 struct remap_telemetry {
@@ -336,6 +338,21 @@ void remap_telemetry_set_slow(struct remap_telemetry *t, u32 area, u64 slow_ns)
 	__atomic_store_n(&t->watch->area[area].slow_ns, threshold(slow_ns), __ATOMIC_RELAXED);
 }
 
+u64 remap_telemetry_usual_slow(dev_t dev)
+{
+	char path[64];
+	uint64_t rotational;
+	bool requests;
+	dev_t disk;
+	u64 start;
+
+	if (remap_dev_disk(dev, &disk, &start, &requests))
+		return SLOW_DISK;
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/queue/rotational", major(disk),
+		 minor(disk));
+	return remap_read_u64(path, &rotational) || rotational ? SLOW_DISK : SLOW_OTHERS;
+}
+
 void remap_telemetry_unwatch(struct remap_telemetry *t, u32 area)
 {
 	struct telemetry_watch *w = t->watch;
@@ -358,9 +375,10 @@ const struct telemetry_area *remap_telemetry_area(const struct remap_telemetry *
 
 /* ---- reading ---- */
 
-void remap_telemetry_read(const struct remap_telemetry *t, u32 area, struct remap_sample *s)
+void remap_telemetry_read_counts(const struct remap_telemetry *t, u32 area,
+				 struct remap_sample *s)
 {
-	memset(s, 0, sizeof(*s));
+	memset(s, 0, offsetof(struct remap_sample, region_ios));
 	for (unsigned int cpu = 0; cpu < t->cpus; cpu++) {
 		const volatile struct telemetry_row *r = &t->rows[area * t->cpus + cpu];
 
@@ -382,6 +400,22 @@ void remap_telemetry_read(const struct remap_telemetry *t, u32 area, struct rema
 		s->errors += r->errors;
 		s->slow += r->slow;
 		s->dropped += r->dropped;
+	}
+	for (unsigned int op = 0; op < TELEMETRY_OPS; op++) {
+		s->ios[op] = s->unstamped[op];
+		for (unsigned int b = 0; b < TELEMETRY_BUCKETS; b++)
+			s->ios[op] += s->total[op][b];
+	}
+}
+
+void remap_telemetry_read_regions(const struct remap_telemetry *t, u32 area,
+				  struct remap_sample *s)
+{
+	memset(s->region_ios, 0, sizeof(s->region_ios));
+	memset(s->region_worst, 0, sizeof(s->region_worst));
+	for (unsigned int cpu = 0; cpu < t->cpus; cpu++) {
+		const volatile struct telemetry_row *r = &t->rows[area * t->cpus + cpu];
+
 		for (unsigned int i = 0; i < TELEMETRY_REGIONS; i++) {
 			u32 worst = r->region[i].worst;
 
@@ -396,11 +430,12 @@ void remap_telemetry_read(const struct remap_telemetry *t, u32 area, struct rema
 		s->region_errors[i] = f->errors[i];
 		s->region_slow[i] = f->slow[i];
 	}
-	for (unsigned int op = 0; op < TELEMETRY_OPS; op++) {
-		s->ios[op] = s->unstamped[op];
-		for (unsigned int b = 0; b < TELEMETRY_BUCKETS; b++)
-			s->ios[op] += s->total[op][b];
-	}
+}
+
+void remap_telemetry_read(const struct remap_telemetry *t, u32 area, struct remap_sample *s)
+{
+	remap_telemetry_read_counts(t, area, s);
+	remap_telemetry_read_regions(t, area, s);
 }
 
 int remap_telemetry_missed(const struct remap_telemetry *t, u64 *missed, struct remap_err *err)
@@ -428,6 +463,15 @@ u64 remap_telemetry_area_dropped(const struct remap_telemetry *t, u32 area)
 	for (unsigned int cpu = 0; cpu < t->cpus; cpu++)
 		dropped += *(volatile __u64 *)&t->rows[area * t->cpus + cpu].dropped;
 	return dropped;
+}
+
+u64 remap_telemetry_area_errors(const struct remap_telemetry *t, u32 area)
+{
+	u64 errors = 0;
+
+	for (unsigned int cpu = 0; cpu < t->cpus; cpu++)
+		errors += *(volatile __u64 *)&t->rows[area * t->cpus + cpu].errors;
+	return errors;
 }
 
 u64 remap_telemetry_dropped(const struct remap_telemetry *t)
@@ -458,18 +502,29 @@ u64 remap_bucket_ns(unsigned int bucket)
 	return units << TELEMETRY_UNIT_SHIFT;
 }
 
-u64 remap_percentile(const u64 histogram[TELEMETRY_BUCKETS], unsigned int permille)
+u64 remap_percentiles(const u64 histogram[TELEMETRY_BUCKETS], const unsigned int *permille,
+		      size_t n, u64 *ns)
 {
 	u64 all = 0, seen = 0;
+	size_t i = 0;
 
+	memset(ns, 0, n * sizeof(*ns));
 	for (unsigned int b = 0; b < TELEMETRY_BUCKETS; b++)
 		all += histogram[b];
-	for (unsigned int b = 0; b < TELEMETRY_BUCKETS; b++) {
+	for (unsigned int b = 0; b < TELEMETRY_BUCKETS && i < n && all; b++) {
 		seen += histogram[b];
-		if (seen && seen * 1000 >= all * permille)
-			return remap_bucket_ns(b + 1);
+		while (i < n && seen && seen * 1000 >= all * permille[i])
+			ns[i++] = remap_bucket_ns(b + 1);
 	}
-	return 0;
+	return all;
+}
+
+u64 remap_percentile(const u64 histogram[TELEMETRY_BUCKETS], unsigned int permille)
+{
+	u64 ns;
+
+	remap_percentiles(histogram, &permille, 1, &ns);
+	return ns;
 }
 
 /* ---- pinning ---- */

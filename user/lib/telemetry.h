@@ -52,6 +52,12 @@ int remap_telemetry_watch(struct remap_telemetry *t, dev_t dev, u64 start, u64 s
 /** remap_telemetry_set_slow() - another threshold, from now on; 0: none */
 void remap_telemetry_set_slow(struct remap_telemetry *t, u32 area, u64 slow_ns);
 
+/**
+ * remap_telemetry_usual_slow() - a threshold that fits the kind of disk that a device is on
+ * Return: ns: a second where heads have to move, or that is not to be told, else 200 ms
+ */
+u64 remap_telemetry_usual_slow(dev_t dev);
+
 /** remap_telemetry_unwatch() - events of it that come later have its old id */
 void remap_telemetry_unwatch(struct remap_telemetry *t, u32 area);
 
@@ -77,6 +83,12 @@ struct remap_sample {
 /** remap_telemetry_read() - memory that the programs share is all that is read: no system call */
 void remap_telemetry_read(const struct remap_telemetry *t, u32 area, struct remap_sample *s);
 
+/* The two halves of that: all but the regions, or the regions; the other half of @s stays. */
+void remap_telemetry_read_counts(const struct remap_telemetry *t, u32 area,
+				 struct remap_sample *s);
+void remap_telemetry_read_regions(const struct remap_telemetry *t, u32 area,
+				  struct remap_sample *s);
+
 /**
  * remap_telemetry_missed() - what was not seen, of all areas: completions that came while another
  * was being counted on the same CPU, and bios for which there was no room
@@ -85,6 +97,9 @@ int remap_telemetry_missed(const struct remap_telemetry *t, u64 *missed, struct 
 
 /** remap_telemetry_area_dropped() - its events for which there was no room, as of read(), alone */
 u64 remap_telemetry_area_dropped(const struct remap_telemetry *t, u32 area);
+
+/** remap_telemetry_area_errors() - likewise, its errors */
+u64 remap_telemetry_area_errors(const struct remap_telemetry *t, u32 area);
 
 /** remap_telemetry_dropped() - events of remap devices for which there was no room */
 u64 remap_telemetry_dropped(const struct remap_telemetry *t);
@@ -123,6 +138,14 @@ u64 remap_bucket_ns(unsigned int bucket);
  * Return: upper bound of its bucket in ns; 0 if the histogram is empty
  */
 u64 remap_percentile(const u64 histogram[TELEMETRY_BUCKETS], unsigned int permille);
+
+/**
+ * remap_percentiles() - several at once
+ * @permille: rising
+ * Return: how many there are in the histogram
+ */
+u64 remap_percentiles(const u64 histogram[TELEMETRY_BUCKETS], const unsigned int *permille,
+		      size_t n, u64 *ns);
 
 /** remap_region_start() - first sector of a region of an area; TELEMETRY_REGIONS: its end */
 u64 remap_region_start(const struct telemetry_area *a, unsigned int region);
