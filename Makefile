@@ -51,8 +51,8 @@ unit_src := $(wildcard tests/unit/test_*.c)
 unit_support := $(filter-out $(unit_src),$(wildcard tests/unit/*.c))
 unit_programs := $(unit_src:tests/unit/%.c=build/unit/%)
 unit_obj := $(patsubst %.c,build/unit/obj/%.o,$(lib_src) $(telemetry_src) \
-	$(addprefix user/agent/,policy.c config.c state.c smart.c share.c child.c) user/top/judge.c \
-	$(unit_support))
+	$(addprefix user/agent/,policy.c config.c state.c smart.c share.c child.c) \
+	user/top/judge.c $(unit_support))
 fuzzers := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 vm_programs := $(patsubst tests/vm/%.c,build/tests/%,$(wildcard tests/vm/*.c))
 man_pages := $(wildcard user/*/*.[58])

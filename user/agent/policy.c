@@ -494,7 +494,7 @@ static void looked(struct agent_policy *p, struct target *t, enum agent_result r
 	}
 }
 
-/* Are so many I/Os in trouble that it is none of their blocks? One block can be in trouble often. */
+/* Are so many I/Os in trouble that it is none of their blocks? One block can be, and often. */
 static bool stalls(struct agent_policy *p, struct target *t, u64 block, u64 now)
 {
 	const struct suspect *known = known_suspect(t, block);
