@@ -51,10 +51,9 @@ unit_src := $(wildcard tests/unit/test_*.c)
 unit_support := $(filter-out $(unit_src),$(wildcard tests/unit/*.c))
 unit_programs := $(unit_src:tests/unit/%.c=build/unit/%)
 unit_obj := $(patsubst %.c,build/unit/obj/%.o,$(lib_src) $(telemetry_src) \
-	$(addprefix user/agent/,policy.c config.c state.c smart.c share.c) \
+	$(addprefix user/agent/,policy.c config.c state.c smart.c share.c child.c) \
 	$(addprefix user/ctl/,describe.c judge.c output.c progress.c report.c surface.c) \
-	user/top/judge.c \
-	$(unit_support))
+	user/top/judge.c $(unit_support))
 fuzzers := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 vm_programs := $(patsubst tests/vm/%.c,build/tests/%,$(wildcard tests/vm/*.c))
 man_pages := $(wildcard user/*/*.[58])
@@ -143,7 +142,7 @@ crash_ldflags := -Wl,--wrap=remap_crc32c
 
 build/unit/test_%: build/unit/obj/tests/unit/test_%.o $(unit_obj) build/sources
 	$(call quiet,LD,$@)$(CC) $(CFLAGS) $(SANITIZE) $($*_ldflags) -o $@ $(filter %.o,$^) \
-		$(PKG_LIBS) $(shell pkg-config --libs cmocka libbpf inih)
+		$(PKG_LIBS) $(shell pkg-config --libs cmocka libbpf inih libsystemd)
 
 # libFuzzer is clang's, so all that it is to see into is built by clang.
 build/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h $(lib_src) $(wildcard kernel/*.h user/lib/*.h) \

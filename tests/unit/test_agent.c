@@ -9,12 +9,17 @@
 #include <cmocka.h>
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include "../../user/agent/config.h"
+#include "../../user/agent/helper.h"
 #include "../../user/agent/smart.h"
 #include "../../user/agent/state.h"
 
@@ -175,6 +180,18 @@ static void each_mistake_is_named_with_its_line_and_changes_nothing(void **state
 
 /* ---- state ---- */
 
+static int load(const char *key, struct agent_state *s)
+{
+	struct remap_err err;
+	char *text;
+	int r = agent_state_read(folder, key, &text, &err);
+
+	if (!r)
+		r = text ? agent_state_parse(text, s) : -ENOENT;
+	free(text);
+	return r;
+}
+
 static void what_is_saved_is_what_is_loaded(void **state)
 {
 	struct agent_state s = {
@@ -182,33 +199,38 @@ static void what_is_saved_is_what_is_loaded(void **state)
 			.scrub_at = 1ULL << 40, .scrubbed_ago = 5000, .day_ago = 100,
 			.moved_today = 17, .ranges = 2,
 			.range = { { 8, 1ULL << 41 }, { 0, 8 } },
+			.scrub_for = AGENT_SCRUB_SMART, .scrub_then = AGENT_SCRUB_MANY,
+			.told = {
+				.status = true, .state = REMAP_PAUSED, .lost = 7,
+				.few_slots = true, .replicas = true, .budget = true,
+			},
 		},
-		.smart_known = true, .smart_bad = 12,
+		.smart = { .known = true, .count = { 5, 6, 7 } },
 	}, t;
 	char *text = agent_state_text(&s);
 	struct remap_err err;
 
 	(void)state;
-	assert_int_equal(agent_state_load(folder, "other", &t, &err), -ENOENT);
+	assert_int_equal(load("other", &t), -ENOENT);
 	assert_int_equal(agent_state_save(folder, "key", text, &err), 0);
 	free(text);
-	assert_int_equal(agent_state_load(folder, "key", &t, &err), 0);
+	assert_int_equal(load("key", &t), 0);
 	/* seconds may have passed */
 	assert_in_range(t.memory.scrubbed_ago, 5000, 5010);
 	assert_in_range(t.memory.day_ago, 100, 110);
 	t.memory.scrubbed_ago = 5000;
 	t.memory.day_ago = 100;
 	assert_memory_equal(&s.memory, &t.memory, sizeof(s.memory));
-	assert_true(t.smart_known);
-	assert_int_equal(t.smart_bad, 12);
+	assert_memory_equal(&s.smart, &t.smart, sizeof(s.smart));
 	s.memory = AGENT_MEMORY_NONE;
-	s.smart_known = false;
+	s.smart.known = false;
 	text = agent_state_text(&s);
 	assert_int_equal(agent_state_save(folder, "key", text, &err), 0);
 	free(text);
-	assert_int_equal(agent_state_load(folder, "key", &t, &err), 0);
+	assert_int_equal(load("key", &t), 0);
 	assert_true(t.memory.scrubbed_ago == UINT64_MAX);
-	assert_false(t.smart_known);
+	assert_false(t.smart.known);
+	assert_false(t.memory.told.status);
 	assert_int_equal(agent_state_save("/nowhere", "key", "{}", &err), -ENOENT);
 	assert_non_null(strstr(err.text, "/nowhere/key.json.new"));
 }
@@ -219,49 +241,169 @@ static void a_state_that_makes_no_sense_is_begun_anew(void **state)
 		"", "{", "[]", "null", "{}", "{\"version\":2}", "{\"version\":\"1\"}", "\xff\xfe",
 	};
 	struct agent_state s;
-	struct remap_err err;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
 		write_file(files[i]);
-		assert_int_equal(agent_state_load(folder, "key", &s, &err), -EINVAL);
-		assert_non_null(strstr(err.text, "begun anew"));
+		assert_int_equal(load("key", &s), -EINVAL);
 		assert_true(s.memory.scrubbed_ago == UINT64_MAX);
 		assert_int_equal(s.memory.ranges, 0);
 	}
 	/* of what does make sense the rest is taken; the clock was set back meanwhile */
 	write_file("{\"version\":1,\"scrub_at\":-5,\"scrubbed\":9000000000000,\"day\":\"x\","
 		   "\"moved_today\":3,\"to_read\":[1,[2],[3,4],[\"a\",{}],null]}");
-	assert_int_equal(agent_state_load(folder, "key", &s, &err), 0);
+	assert_int_equal(load("key", &s), 0);
 	assert_int_equal(s.memory.scrub_at, 0);
 	assert_int_equal(s.memory.scrubbed_ago, 0);
 	assert_int_equal(s.memory.moved_today, 0);
 	assert_int_equal(s.memory.ranges, 2);
 	assert_int_equal(s.memory.range[0].first, 3);
 	assert_int_equal(s.memory.range[0].end, 4);
+	write_file("{\"version\":1,\"scrub_for\":7,\"scrub_then\":\"whim\",\"told\":{\"state\":"
+		   "\"unwell\",\"lost\":3},\"smart\":{\"pending\":3}}");
+	assert_int_equal(load("key", &s), 0);
+	assert_int_equal(s.memory.scrub_for, AGENT_SCRUB_NONE);
+	assert_int_equal(s.memory.scrub_then, AGENT_SCRUB_NONE);
+	assert_false(s.memory.told.status);
+	assert_false(s.smart.known);
+}
+
+/* Of the first agents, which had one sum of SMART's counts, and did not know what was told. */
+static void a_state_of_earlier_agents_is_understood(void **state)
+{
+	struct agent_smart now = { .known = true, .count = { 4, 4, 4 } };
+	struct agent_state s, t;
+	char *text;
+
+	(void)state;
+	write_file("{\"version\":1,\"scrub_at\":4096,\"scrubbed\":1700000000,\"day\":1700000000,"
+		   "\"moved_today\":3,\"to_read\":[[8,16]],\"smart_bad\":12}");
+	assert_int_equal(load("key", &s), 0);
+	assert_int_equal(s.memory.scrub_at, 4096);
+	assert_int_equal(s.memory.ranges, 1);
+	assert_false(s.memory.told.status);
+	assert_false(agent_smart_rose(&s.smart, &now));
+	now.count[1]++;
+	assert_true(agent_smart_rose(&s.smart, &now));
+	text = agent_state_text(&s);
+	assert_int_equal(agent_state_parse(text, &t), 0);
+	free(text);
+	assert_memory_equal(&s.smart, &t.smart, sizeof(s.smart));
+}
+
+/* 'R' while it runs, and something else once it waits or has ended. */
+static char state_of(pid_t pid)
+{
+	char name[40], c = 'R';
+	FILE *f;
+
+	snprintf(name, sizeof(name), "/proc/%d/stat", (int)pid);
+	f = fopen(name, "r");
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%*d %*s %c", &c), 1);
+	fclose(f);
+	return c;
+}
+
+/* One that was killed in the middle of it, and one that is not done yet. */
+static void who_saves_the_same_waits_for_the_other(void **state)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct remap_err err;
+	char new[80], said[8];
+	struct stat sb;
+	int fd, wait[2];
+	pid_t pid;
+
+	(void)state;
+	snprintf(new, sizeof(new), "%s.new", path);
+	fd = open(new, O_RDWR | O_CREAT, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "{\"version\":1,\"scrub_at\":1}", 26), 26);
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	assert_int_equal(pipe(wait), 0);
+	pid = fork();
+	if (!pid) {
+		close(fd);
+		_exit(agent_state_save(folder, "key", "{\"version\":1}", &err) ||
+		      write(wait[1], "done", 4) != 4);
+	}
+	/* the other one ends first, and what it has written is not touched */
+	assert_int_equal(fcntl(wait[0], F_SETFL, O_NONBLOCK), 0);
+	while (state_of(pid) == 'R')
+		sched_yield();
+	assert_int_equal(read(wait[0], said, sizeof(said)), -1);
+	assert_int_equal(rename(new, path), 0);
+	assert_int_equal(fstat(fd, &sb), 0);
+	assert_int_equal(sb.st_size, 26);
+	close(fd);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(read(wait[0], said, sizeof(said)), 4);
+	assert_int_equal(access(new, F_OK), -1);
+	assert_int_equal(stat(path, &sb), 0);
+	assert_int_equal(sb.st_size, 14);
+	close(wait[0]);
+	close(wait[1]);
+}
+
+/* ---- reading ---- */
+
+static void what_was_missed_in_a_stall_is_not_made_up_for(void **state)
+{
+	const u64 second = 1000000000, rate = 1 << 20;
+	u64 due = 100 * second, now = due;
+
+	(void)state;
+	/* a MiB a second; a piece that takes longer than it may is made up for by the next ones */
+	for (int i = 0; i < 10; i++) {
+		due = agent_read_due(due, now, 1 << 19, rate);
+		now = due + (i % 2 ? 0 : second * 3 / 4);
+	}
+	assert_int_equal(due, 105 * second);
+	/* the disk does not answer for a minute: as if it had begun then */
+	now += 60 * second;
+	due = agent_read_due(due, now, 1 << 19, rate);
+	assert_int_equal(due, now);
+	assert_int_equal(agent_read_due(due, now, 1 << 19, rate), now + second / 2);
 }
 
 /* ---- SMART ---- */
 
 static void disks_count_bad_sectors_in_their_own_ways(void **state)
 {
-	u64 bad;
+	struct agent_smart s;
 
 	(void)state;
-	assert_true(agent_smart_bad(
+	assert_true(agent_smart_read(&s,
 		"{\"ata_smart_attributes\":{\"table\":["
 		"{\"id\":1,\"raw\":{\"value\":999}},{\"id\":5,\"raw\":{\"value\":3}},"
-		"{\"id\":197,\"raw\":{\"value\":4294967300}},{\"id\":198,\"raw\":{}}]}}", &bad));
-	assert_int_equal(bad, 7);
-	assert_true(agent_smart_bad("{\"scsi_grown_defect_list\":12}", &bad));
-	assert_int_equal(bad, 12);
-	assert_true(agent_smart_bad("{\"nvme_smart_health_information_log\":{\"media_errors\":0}}",
-				    &bad));
-	assert_int_equal(bad, 0);
-	assert_false(agent_smart_bad("{\"smartctl\":{\"exit_status\":2}}", &bad));
-	assert_false(agent_smart_bad("{\"ata_smart_attributes\":{\"table\":7}}", &bad));
-	assert_false(agent_smart_bad("", &bad));
-	assert_false(agent_smart_bad("[]", &bad));
+		"{\"id\":197,\"raw\":{\"value\":4294967300}},{\"id\":198,\"raw\":{}}]}}"));
+	assert_int_equal(agent_smart_bad(&s), 7);
+	assert_true(agent_smart_read(&s, "{\"scsi_grown_defect_list\":12}"));
+	assert_int_equal(agent_smart_bad(&s), 12);
+	assert_true(agent_smart_read(&s,
+		"{\"nvme_smart_health_information_log\":{\"media_errors\":0}}"));
+	assert_int_equal(agent_smart_bad(&s), 0);
+	assert_false(agent_smart_read(&s, "{\"smartctl\":{\"exit_status\":2}}"));
+	assert_false(agent_smart_read(&s, "{\"ata_smart_attributes\":{\"table\":7}}"));
+	assert_false(agent_smart_read(&s, ""));
+	assert_false(agent_smart_read(&s, "[]"));
+}
+
+static void a_bad_sector_is_seen_behind_one_that_was_reallocated(void **state)
+{
+	struct agent_smart none = { .known = false };
+	struct agent_smart pending = { .known = true, .count = { 0, 2, 2 } };
+	struct agent_smart later = { .known = true, .count = { 1, 1, 1 } };
+
+	(void)state;
+	assert_true(agent_smart_rose(&pending, &later));
+	assert_false(agent_smart_rose(&later, &later));
+	later.count[0] = 0;
+	assert_false(agent_smart_rose(&pending, &later));
+	assert_false(agent_smart_rose(&none, &later));
+	assert_false(agent_smart_rose(&later, &none));
+	assert_int_equal(agent_smart_bad(&pending), 2);
 }
 
 int main(void)
@@ -272,6 +414,10 @@ int main(void)
 		cmocka_unit_test(each_mistake_is_named_with_its_line_and_changes_nothing),
 		cmocka_unit_test(what_is_saved_is_what_is_loaded),
 		cmocka_unit_test(a_state_that_makes_no_sense_is_begun_anew),
+		cmocka_unit_test(a_state_of_earlier_agents_is_understood),
+		cmocka_unit_test(who_saves_the_same_waits_for_the_other),
+		cmocka_unit_test(a_bad_sector_is_seen_behind_one_that_was_reallocated),
+		cmocka_unit_test(what_was_missed_in_a_stall_is_not_made_up_for),
 		cmocka_unit_test(disks_count_bad_sectors_in_their_own_ways),
 	};
 

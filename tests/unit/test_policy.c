@@ -20,6 +20,11 @@ static const struct agent_memory scrubbed;	/* just now, and nothing to be read *
 
 static struct agent_policy *policy;
 
+static void done(const struct agent_action *a, enum agent_result result, u64 now)
+{
+	agent_policy_done(policy, a, result, NULL, now);
+}
+
 /* A target that has just been scrubbed and checked, so that there is nothing to be done to it. */
 static void begin(const struct agent_config *config, u64 now)
 {
@@ -32,7 +37,7 @@ static void begin(const struct agent_config *config, u64 now)
 	agent_policy_status(policy, ONE, &s, now);
 	assert_true(agent_policy_next(policy, now, &a));
 	assert_int_equal(a.kind, AGENT_CHECK);
-	agent_policy_done(policy, &a, true, now);
+	done(&a, AGENT_GOOD, now);
 	assert_false(agent_policy_next(policy, now, &a));
 }
 
@@ -81,13 +86,16 @@ static void a_block_is_moved_at_its_third_strike(void **state)
 	happens(AGENT_SLOW, 808, 8, 1100);	/* its neighbour has one of its own */
 	nothing(1100);
 	happens(AGENT_SLOW, 807, 1, 1600);
-	a = next(AGENT_MOVE, 1600);
+	/* no sooner than it is known that it is not the disk as a whole */
+	assert_int_equal(agent_policy_wake(policy), 1610);
+	nothing(1609);
+	a = next(AGENT_MOVE, 1610);
 	assert_int_equal(a.sector, 800);
 	assert_int_equal(a.count, 8);
 	assert_non_null(strstr(a.why, "3 times in 600 s"));
-	nothing(1600);
-	agent_policy_done(policy, &a, true, 1601);
-	nothing(1601);
+	nothing(1610);
+	done(&a, AGENT_GOOD, 1611);
+	nothing(1611);
 }
 
 static void strikes_count_within_the_window_alone(void **state)
@@ -99,7 +107,7 @@ static void strikes_count_within_the_window_alone(void **state)
 	happens(AGENT_SLOW, 800, 8, 1601);
 	nothing(1601);
 	happens(AGENT_SLOW, 800, 8, 1900);
-	assert_int_equal(next(AGENT_MOVE, 1900).sector, 800);
+	assert_int_equal(next(AGENT_MOVE, 1910).sector, 800);
 }
 
 static void what_comes_at_once_is_one_strike(void **state)
@@ -111,25 +119,69 @@ static void what_comes_at_once_is_one_strike(void **state)
 	nothing(1004);
 }
 
+/* All that is to be done from @from to @to, all of which goes well. Return: how much is moved */
+static unsigned int moves(u64 from, u64 to)
+{
+	struct agent_action a;
+	unsigned int n = 0;
+
+	for (u64 now = from; now <= to; now++) {
+		while (agent_policy_next(policy, now, &a)) {
+			n += a.kind == AGENT_MOVE;
+			done(&a, AGENT_GOOD, now);
+		}
+	}
+	return n;
+}
+
 static void a_disk_that_is_slow_all_over_is_no_bad_block(void **state)
 {
 	struct agent_action a;
 
 	(void)state;
 	begin(&defaults, 1000);
-	for (u64 round = 0; round < 5; round++)
+	/* stalls a minute apart: not even the first blocks of each are taken for bad */
+	for (u64 round = 0; round < 5; round++) {
 		for (u64 block = 0; block < 200; block++)
 			happens(AGENT_SLOW, block * 800, 8, 1000 + round * 60);
-	/* it is said, each time; the few that were counted before have had their strikes */
-	while (agent_policy_next(policy, 1300, &a)) {
-		if (a.kind == AGENT_MOVE) {
-			assert_true(a.sector < 31 * 800);
-			agent_policy_done(policy, &a, true, 1300);
-		} else {
-			assert_int_equal(a.kind, AGENT_TELL);
+		if (!round) {
+			a = next(AGENT_TELL, 1000);
+			assert_int_equal(a.tell, AGENT_TELL_SLOW);
 			assert_non_null(strstr(a.why, "as a whole"));
 		}
+		assert_int_equal(moves(1000 + round * 60, 1059 + round * 60), 0);
 	}
+	agent_policy_free(policy);
+
+	/* one that takes its time to come is seen wherever ten seconds begin and end */
+	begin(&defaults, 1000);
+	for (u64 block = 0; block < 40; block++)
+		happens(AGENT_SLOW, block * 800, 8, 1006 + block / 4);
+	assert_int_equal(next(AGENT_TELL, 1016).tell, AGENT_TELL_SLOW);
+}
+
+static void a_stall_takes_back_what_was_to_be_moved_for_it(void **state)
+{
+	(void)state;
+	begin(&defaults, 1000);
+	happens(AGENT_SLOW, 800, 8, 1000);
+	happens(AGENT_RECOVERED, 800, 8, 1010);
+	happens(AGENT_SLOW, 800, 8, 1020);	/* to be moved at 1030 ... */
+	for (u64 block = 1; block < 32; block++)
+		happens(AGENT_RECOVERED, block * 8000, 8, 1029);
+	assert_int_equal(next(AGENT_TELL, 1029).tell, AGENT_TELL_SLOW);
+	assert_int_equal(moves(1029, 1200), 0);	/* ... had not been a stall */
+	happens(AGENT_SLOW, 800, 8, 1300);
+	assert_int_equal(next(AGENT_MOVE, 1310).sector, 800);	/* the first two were before it */
+}
+
+static void a_busy_block_that_is_slow_is_not_taken_for_the_disk(void **state)
+{
+	(void)state;
+	begin(&defaults, 1000);
+	for (u64 i = 0; i < 200; i++)
+		happens(AGENT_SLOW, 800 + i % 2 * 8, 8, 1000 + i / 10);
+	assert_int_equal(moves(1020, 1020), 2);
 }
 
 static void a_large_slow_io_is_read_block_by_block(void **state)
@@ -148,6 +200,7 @@ static void a_large_slow_io_is_read_block_by_block(void **state)
 
 static void what_could_not_be_moved_is_left_alone_for_an_hour(void **state)
 {
+	struct agent_memory m;
 	struct agent_action a;
 
 	(void)state;
@@ -155,15 +208,26 @@ static void what_could_not_be_moved_is_left_alone_for_an_hour(void **state)
 	for (u64 i = 0; i < 3; i++)
 		happens(AGENT_SLOW, 800, 8, 1000 + i * 60);
 	a = next(AGENT_MOVE, 1200);
-	agent_policy_done(policy, &a, false, 1200);
-	assert_non_null(strstr(next(AGENT_TELL, 1200).why, "sector 800 could not be moved"));
+	agent_policy_done(policy, &a, AGENT_BAD, "it will not", 1200);
+	a = next(AGENT_TELL, 1200);
+	assert_string_equal(a.why, "sector 800 could not be moved: it will not");
+	assert_int_equal(a.sector, 800);
+	assert_int_equal(a.count, 8);
 	for (u64 i = 0; i < 9; i++)
 		happens(AGENT_SLOW, 800, 8, 1300 + i * 60);
 	nothing(1900);
 	happens(AGENT_SLOW, 800, 8, 4801 - 300);
 	happens(AGENT_SLOW, 800, 8, 4801 - 200);
 	happens(AGENT_SLOW, 800, 8, 4801);
-	assert_int_equal(next(AGENT_MOVE, 4801).sector, 800);
+	a = next(AGENT_MOVE, 4811);
+	assert_int_equal(a.sector, 800);
+	/* it could not even be asked for: that is tried again, and does not count for the day */
+	done(&a, AGENT_UNKNOWN, 4811);
+	assert_non_null(strstr(next(AGENT_TELL, 4811).why, "no reason was given"));
+	happens(AGENT_SLOW, 800, 8, 4900);
+	assert_int_equal(next(AGENT_MOVE, 4910).sector, 800);
+	agent_policy_memory(policy, ONE, 4910, &m);
+	assert_int_equal(m.moved_today, 2);
 }
 
 static void three_strikes(u64 block, u64 now)
@@ -184,15 +248,15 @@ static void no_more_are_moved_in_a_day_than_may_be(void **state)
 		three_strikes(block, 1100 + block * 100);
 		if (block >= 2)
 			continue;
-		a = next(AGENT_MOVE, 1100 + block * 100);
-		agent_policy_done(policy, &a, true, 1100 + block * 100);
+		a = next(AGENT_MOVE, 1110 + block * 100);
+		done(&a, AGENT_GOOD, 1110 + block * 100);
 	}
 	assert_non_null(strstr(next(AGENT_TELL, 1500).why, "2 blocks were moved today"));
 	nothing(1500);
 	/* the next day */
 	happens(AGENT_MOVED, 0, 8, 80000);
 	three_strikes(9, 1000 + 86400);
-	a = next(AGENT_MOVE, 1000 + 86400);
+	a = next(AGENT_MOVE, 1010 + 86400);
 	assert_int_equal(a.sector, 72);
 }
 
@@ -206,14 +270,14 @@ static void other_rules_apply_from_now_on(void **state)
 	three_strikes(100, 1100);
 	config.strikes = 0;
 	agent_policy_configure(policy, &config);
-	assert_true(agent_policy_wake(policy) > 1100);
-	nothing(1100);
+	assert_true(agent_policy_wake(policy) > 1110);
+	nothing(1110);
 	three_strikes(100, 1200);
-	nothing(1200);
+	nothing(1210);
 	config.strikes = AGENT_MAX_STRIKES;
 	agent_policy_configure(policy, &config);
 	three_strikes(100, 1300);	/* the ninth of all */
-	a = next(AGENT_MOVE, 1300);
+	a = next(AGENT_MOVE, 1310);
 	assert_int_equal(a.sector, 800);
 	assert_non_null(strstr(a.why, "8 times in 210 s"));
 }
@@ -221,13 +285,31 @@ static void other_rules_apply_from_now_on(void **state)
 static void a_dry_run_only_says_what_it_would_do(void **state)
 {
 	struct agent_config config = defaults;
+	struct agent_memory m;
+	struct agent_action a;
 
 	(void)state;
 	config.dry_run = true;
+	config.per_day = 2;
 	begin(&config, 1000);
 	three_strikes(100, 1100);
-	assert_non_null(strstr(next(AGENT_TELL, 1100).why, "would move block 100 (sector 800)"));
-	nothing(1100);
+	a = next(AGENT_TELL, 1110);
+	assert_int_equal(a.tell, AGENT_TELL_DRY_RUN);
+	assert_int_equal(a.sector, 800);
+	assert_non_null(strstr(a.why, "would move block 100 (sector 800)"));
+	nothing(1110);
+	/* as often as blocks may be moved in a day; when it is over none were */
+	three_strikes(101, 1200);
+	assert_int_equal(next(AGENT_TELL, 1210).tell, AGENT_TELL_DRY_RUN);
+	three_strikes(102, 1300);
+	assert_int_equal(next(AGENT_TELL, 1310).tell, AGENT_TELL_BUDGET);
+	nothing(1310);
+	agent_policy_memory(policy, ONE, 1310, &m);
+	assert_int_equal(m.moved_today, 0);
+	config.dry_run = false;
+	agent_policy_configure(policy, &config);
+	three_strikes(103, 1400);
+	next(AGENT_MOVE, 1410);
 }
 
 static void a_paused_device_is_left_alone(void **state)
@@ -242,8 +324,8 @@ static void a_paused_device_is_left_alone(void **state)
 	happens(AGENT_ERROR, 800, 8, 1100);
 	happens(AGENT_SMART, 0, 0, 1100);
 	assert_non_null(strstr(next(AGENT_TELL, 1100).why, "SMART"));
-	nothing(1100);
-	assert_true(agent_policy_wake(policy) > 1100);
+	nothing(1110);
+	assert_true(agent_policy_wake(policy) > 1110);
 	s.state = REMAP_ACTIVE;
 	agent_policy_status(policy, ONE, &s, 1200);
 	assert_int_equal(agent_policy_wake(policy), 0);
@@ -268,11 +350,11 @@ static void after_errors_their_neighbourhood_is_read_once(void **state)
 	assert_int_equal(a.sector, SECTORS - 8 - 2048);
 	assert_int_equal(a.sector + a.count, SECTORS);
 	nothing(1000);				/* one at a time */
-	agent_policy_done(policy, &a, false, 1001);
+	done(&a, AGENT_GOOD, 1001);
 	a = next(AGENT_READ, 1001);
 	assert_int_equal(a.sector, 100000 - 2048);
 	assert_int_equal(a.count, 100 + 8 + 2 * 2048);
-	agent_policy_done(policy, &a, true, 1002);
+	done(&a, AGENT_GOOD, 1002);
 	nothing(1002);
 	/* the third joins what the first two left apart */
 	happens(AGENT_ERROR, 500000, 8, 1002);
@@ -281,7 +363,7 @@ static void after_errors_their_neighbourhood_is_read_once(void **state)
 	a = next(AGENT_READ, 1002);
 	assert_int_equal(a.sector, 500000 - 2048);
 	assert_int_equal(a.count, 6000 + 8 + 2 * 2048);
-	agent_policy_done(policy, &a, true, 1003);
+	done(&a, AGENT_GOOD, 1003);
 	nothing(1003);
 }
 
@@ -296,17 +378,17 @@ static void replicas_are_checked_after_moves_and_by_time(void **state)
 	/* not sooner than ten seconds after the last one */
 	while (agent_policy_next(policy, 1003, &a)) {
 		assert_int_equal(a.kind, AGENT_READ);
-		agent_policy_done(policy, &a, true, 1003);
+		done(&a, AGENT_GOOD, 1003);
 	}
 	assert_int_equal(agent_policy_wake(policy), 1010);
 	a = next(AGENT_CHECK, 1010);
 	happens(AGENT_MOVED, 8, 8, 1011);	/* while it runs: once more */
-	agent_policy_done(policy, &a, true, 1012);
+	done(&a, AGENT_GOOD, 1012);
 	a = next(AGENT_CHECK, 1012);
-	agent_policy_done(policy, &a, true, 1013);
+	done(&a, AGENT_GOOD, 1013);
 	while (agent_policy_next(policy, 1013, &a)) {
 		assert_int_equal(a.kind, AGENT_READ);
-		agent_policy_done(policy, &a, true, 1013);
+		done(&a, AGENT_GOOD, 1013);
 	}
 	assert_int_equal(agent_policy_wake(policy), 1013 + 86400);
 	next(AGENT_CHECK, 1013 + 86400);
@@ -322,11 +404,11 @@ static void replicas_that_are_not_whole_are_repaired_and_if_that_fails_it_is_tol
 		u64 now = 1000 + (u64)day * 90000;
 
 		a = next(AGENT_CHECK, now);
-		agent_policy_done(policy, &a, false, now);
+		done(&a, AGENT_BAD, now);
 		a = next(AGENT_REPAIR, now);
-		agent_policy_done(policy, &a, day == 3, now);
+		done(&a, day == 3 ? AGENT_GOOD : AGENT_BAD, now);
 		a = next(AGENT_CHECK, now);
-		agent_policy_done(policy, &a, day == 3, now);
+		done(&a, day == 3 ? AGENT_GOOD : AGENT_BAD, now);
 		if (day == 1) {
 			a = next(AGENT_TELL, now);
 			assert_true(a.urgent);
@@ -355,18 +437,18 @@ static void the_surface_is_read_from_where_it_stopped_and_then_by_time(void **st
 	nothing(now);
 	/* it was stopped further on */
 	agent_policy_progress(policy, &a, 8192);
-	agent_policy_done(policy, &a, false, now);
+	done(&a, AGENT_UNKNOWN, now);
 	nothing(now);
 	now += 3600;
 	a = next(AGENT_SCRUB, now);
 	assert_int_equal(a.sector, 8192);
-	agent_policy_done(policy, &a, true, now);
+	done(&a, AGENT_GOOD, now);
 	nothing(now + 1);
 	happens(AGENT_SMART, 0, 0, now + 10);
 	next(AGENT_TELL, now + 10);
 	a = next(AGENT_SCRUB, now + 10);
 	assert_int_equal(a.sector, 0);
-	agent_policy_done(policy, &a, true, now + 10);
+	done(&a, AGENT_GOOD, now + 10);
 	nothing(now + 11);
 	next(AGENT_SCRUB, now + 10 + 30 * 86400);
 }
@@ -405,7 +487,7 @@ static void what_a_pause_interrupts_is_read_later(void **state)
 	a = next(AGENT_READ, 1000);
 	agent_policy_progress(policy, &a, 100000);
 	agent_policy_status(policy, ONE, &s, 1000);
-	agent_policy_done(policy, &a, false, 1000);
+	done(&a, AGENT_UNKNOWN, 1000);
 	next(AGENT_TELL, 1000);
 	nothing(1000);
 	s.state = REMAP_ACTIVE;
@@ -414,8 +496,20 @@ static void what_a_pause_interrupts_is_read_later(void **state)
 	a = next(AGENT_READ, 1001);
 	assert_int_equal(a.sector, 100000);
 	assert_int_equal(a.sector + a.count, 100008 + 2048);
-	agent_policy_done(policy, &a, false, 1002);	/* for another reason: not again */
-	nothing(1002);
+	agent_policy_progress(policy, &a, 100800);
+	done(&a, AGENT_UNKNOWN, 1002);	/* for another reason: some time later, and later still */
+	nothing(1061);
+	assert_int_equal(agent_policy_wake(policy), 1062);
+	a = next(AGENT_READ, 1062);
+	assert_int_equal(a.sector, 100800);
+	done(&a, AGENT_UNKNOWN, 1062);
+	nothing(1062 + 119);
+	a = next(AGENT_READ, 1062 + 120);
+	/* whole blocks were read, beyond the end */
+	a.count += 16;
+	agent_policy_progress(policy, &a, a.sector + a.count);
+	done(&a, AGENT_UNKNOWN, 1200);
+	nothing(9000);
 }
 
 static void errors_of_which_nobody_knows_where_lead_to_a_scrub_an_hour(void **state)
@@ -429,7 +523,7 @@ static void errors_of_which_nobody_knows_where_lead_to_a_scrub_an_hour(void **st
 	happens(AGENT_SOMEWHERE, 0, 0, 1000 + 3600);
 	a = next(AGENT_SCRUB, 1000 + 3600);
 	happens(AGENT_SOMEWHERE, 0, 0, 1000 + 3700);
-	agent_policy_done(policy, &a, true, 1000 + 3700);
+	done(&a, AGENT_GOOD, 1000 + 3700);
 	happens(AGENT_SOMEWHERE, 0, 0, 1000 + 3800);
 	nothing(1000 + 3800);
 }
@@ -448,7 +542,7 @@ static void storms_end_in_few_actions(void **state)
 	}
 	while (agent_policy_next(policy, 1000, &a)) {
 		actions++;
-		agent_policy_done(policy, &a, true, 1000);
+		done(&a, AGENT_GOOD, 1000);
 	}
 	assert_in_range(actions, 1, 200);
 }
@@ -460,9 +554,9 @@ static void what_is_gone_is_forgotten(void **state)
 	(void)state;
 	begin(&defaults, 1000);
 	three_strikes(100, 1100);
-	a = next(AGENT_MOVE, 1100);
+	a = next(AGENT_MOVE, 1110);
 	agent_policy_remove(policy, ONE);
-	agent_policy_done(policy, &a, true, 1100);
+	done(&a, AGENT_GOOD, 1100);
 	happens(AGENT_ERROR, 0, 8, 1100);
 	agent_policy_remove(policy, ONE);
 	nothing(2000);
@@ -481,11 +575,11 @@ static void what_was_read_within_the_hour_is_not_read_again(void **state)
 	happens(AGENT_ERROR, 100000, 8, 1001);
 	happens(AGENT_ERROR, 101000, 8, 1001);	/* further on, while it is read: what is beyond */
 	nothing(1001);
-	agent_policy_done(policy, &a, false, 1002);
+	done(&a, AGENT_BAD, 1002);	/* to its end, if for some in vain */
 	a = next(AGENT_READ, 1002);
 	assert_int_equal(a.sector, 100008 + 2048);
 	assert_int_equal(a.sector + a.count, 101008 + 2048);
-	agent_policy_done(policy, &a, true, 1003);
+	done(&a, AGENT_GOOD, 1003);
 	happens(AGENT_ERROR, 100500, 8, 1004);
 	nothing(1004);
 	/* around both */
@@ -493,11 +587,11 @@ static void what_was_read_within_the_hour_is_not_read_again(void **state)
 	a = next(AGENT_READ, 1005);
 	assert_int_equal(a.sector, 96952);
 	assert_int_equal(a.sector + a.count, 97952);
-	agent_policy_done(policy, &a, true, 1005);
+	done(&a, AGENT_GOOD, 1005);
 	a = next(AGENT_READ, 1005);
 	assert_int_equal(a.sector, 103056);
 	assert_int_equal(a.sector + a.count, 105048);
-	agent_policy_done(policy, &a, true, 1006);
+	done(&a, AGENT_GOOD, 1006);
 	nothing(1006);
 	happens(AGENT_ERROR, 100500, 8, 1000 + 3600);
 	a = next(AGENT_READ, 1000 + 3600);
@@ -515,8 +609,8 @@ static void what_was_to_be_done_outlives_the_agent(void **state)
 	begin(&config, 1000);
 	for (u64 block = 0; block < 2; block++) {
 		three_strikes(block, 1100 + block * 100);
-		a = next(AGENT_MOVE, 1100 + block * 100);
-		agent_policy_done(policy, &a, true, 1100 + block * 100);
+		a = next(AGENT_MOVE, 1110 + block * 100);
+		done(&a, AGENT_GOOD, 1110 + block * 100);
 	}
 	happens(AGENT_ERROR, 100000, 8, 2000);
 	happens(AGENT_ERROR, 300000, 8, 2000);
@@ -538,20 +632,20 @@ static void what_was_to_be_done_outlives_the_agent(void **state)
 	a = next(AGENT_READ, 10);
 	assert_int_equal(a.sector, 300000);
 	assert_int_equal(a.sector + a.count, 302056);
-	agent_policy_done(policy, &a, true, 10);
+	done(&a, AGENT_GOOD, 10);
 	a = next(AGENT_READ, 10);
 	assert_int_equal(a.sector, 100000 - 2048);
 	assert_int_equal(a.count, 8 + 2 * 2048);
-	agent_policy_done(policy, &a, true, 10);
+	done(&a, AGENT_GOOD, 10);
 	a = next(AGENT_SCRUB, 10);
 	assert_int_equal(a.sector, 50000);
-	agent_policy_done(policy, &a, true, 10);
+	done(&a, AGENT_GOOD, 10);
 	nothing(10);
 	for (u64 block = 10; block < 12; block++)
 		three_strikes(block, 100);
 	assert_non_null(strstr(next(AGENT_TELL, 100).why, "3 blocks were moved today"));
-	assert_int_equal(next(AGENT_MOVE, 100).sector, 80);
-	nothing(100);
+	assert_int_equal(next(AGENT_MOVE, 110).sector, 80);
+	nothing(110);
 	assert_true(agent_policy_memory(policy, ONE, 100, &m));
 	assert_int_equal(m.scrub_at, 0);
 	assert_int_equal(m.scrubbed_ago, 90);
@@ -575,10 +669,10 @@ static void a_memory_that_makes_no_sense_does_no_harm(void **state)
 	a = next(AGENT_READ, 1000);
 	assert_int_equal(a.sector, 0);
 	assert_int_equal(a.count, SECTORS);
-	agent_policy_done(policy, &a, true, 1000);
+	done(&a, AGENT_GOOD, 1000);
 	assert_int_equal(next(AGENT_SCRUB, 1000).sector, 0);
 	three_strikes(1, 1100);
-	next(AGENT_MOVE, 1100);
+	next(AGENT_MOVE, 1110);
 }
 
 static void commits_that_miss_a_replica_lead_to_a_check(void **state)
@@ -589,7 +683,7 @@ static void commits_that_miss_a_replica_lead_to_a_check(void **state)
 	begin(&defaults, 1000);
 	happens(AGENT_DEGRADED, 0, 0, 1100);
 	a = next(AGENT_CHECK, 1100);
-	agent_policy_done(policy, &a, false, 1100);
+	done(&a, AGENT_BAD, 1100);
 	next(AGENT_REPAIR, 1100);
 }
 
@@ -604,7 +698,7 @@ static void nothing_is_repaired_in_a_dry_run_or_while_paused(void **state)
 	begin(&config, 1000);
 	for (u64 now = 100000; now < 300000; now += 100000) {
 		a = next(AGENT_CHECK, now);
-		agent_policy_done(policy, &a, false, now);
+		done(&a, AGENT_BAD, now);
 		if (now == 100000)
 			assert_non_null(strstr(next(AGENT_TELL, now).why, "would repair"));
 		nothing(now);
@@ -614,7 +708,7 @@ static void nothing_is_repaired_in_a_dry_run_or_while_paused(void **state)
 	begin(&defaults, 1000);
 	a = next(AGENT_CHECK, 100000);
 	agent_policy_status(policy, ONE, &s, 100000);
-	agent_policy_done(policy, &a, false, 100000);
+	done(&a, AGENT_BAD, 100000);
 	assert_int_equal(next(AGENT_TELL, 100000).tell, AGENT_TELL_STATE);
 	nothing(100000);
 	assert_true(agent_policy_wake(policy) > 100000);
@@ -640,20 +734,339 @@ static void a_block_with_a_strike_is_looked_at_again(void **state)
 	assert_int_equal(a.count, 8);
 	happens(AGENT_SLOW, 800, 8, 1006);	/* slow once more */
 	nothing(1009);				/* one at a time */
-	agent_policy_done(policy, &a, true, 1009);
+	done(&a, AGENT_GOOD, 1009);
 	assert_int_equal(agent_policy_wake(policy), 1008);
 	a = next(AGENT_READ, 1009);
 	assert_int_equal(a.sector, 8000);
-	agent_policy_done(policy, &a, true, 1009);	/* that one was chance */
-	nothing(1010);
-	a = next(AGENT_READ, 1011);
+	done(&a, AGENT_GOOD, 1009);	/* that one was chance */
+	nothing(1013);
+	a = next(AGENT_READ, 1014);
 	assert_int_equal(a.sector, 800);
-	happens(AGENT_SLOW, 800, 8, 1012);
-	agent_policy_done(policy, &a, true, 1012);
-	a = next(AGENT_MOVE, 1012);
+	assert_true(a.look);
+	happens(AGENT_SLOW, 800, 8, 1015);
+	done(&a, AGENT_GOOD, 1015);
+	nothing(1024);
+	a = next(AGENT_MOVE, 1025);
 	assert_int_equal(a.sector, 800);
-	agent_policy_done(policy, &a, true, 1013);
+	done(&a, AGENT_GOOD, 1025);
 	nothing(2000);
+}
+
+/* What others' reads and writes had to queue for is nothing that a block can help. */
+static void a_block_that_is_quick_when_looked_at_again_is_not_moved(void **state)
+{
+	struct agent_config config = AGENT_CONFIG_DEFAULT;
+	unsigned int n = 0;
+
+	(void)state;
+	begin(&config, 1000);
+	for (u64 i = 0; i < 9; i++) {
+		happens(AGENT_SLOW, 800, 8, 2000 + i * 60);
+		n += moves(2000 + i * 60, 2059 + i * 60);
+	}
+	assert_int_equal(n, 0);
+	/* a hundred busy blocks on a disk that is slow now and then, for ten minutes */
+	for (u64 now = 3000; now < 3600; now++) {
+		for (u64 i = 0; i < 2; i++)
+			happens(AGENT_SLOW, ((now * 2 + i) * 7919 % 100) * 800, 8, now);
+		n += moves(now, now);
+	}
+	assert_int_equal(n, 0);
+}
+
+static void a_read_that_had_to_be_tried_again_stays_a_strike(void **state)
+{
+	struct agent_config config = AGENT_CONFIG_DEFAULT;
+	unsigned int n = 0;
+
+	(void)state;
+	begin(&config, 1000);
+	for (u64 i = 0; i < 3; i++) {
+		happens(AGENT_SLOW, 800, 8, 2000 + i * 60);
+		happens(AGENT_RECOVERED, 8000, 8, 2000 + i * 60);
+		n += moves(2000 + i * 60, 2059 + i * 60);
+	}
+	assert_int_equal(n, 1);
+}
+
+static void nothing_is_moved_before_it_was_looked_at_again(void **state)
+{
+	struct agent_config config = AGENT_CONFIG_DEFAULT;
+	struct agent_action a, read;
+
+	(void)state;
+	begin(&config, 1000);
+	happens(AGENT_ERROR, 100000, 8, 1000);
+	read = next(AGENT_READ, 1000);		/* which takes long */
+	for (u64 i = 0; i < 5; i++)
+		happens(AGENT_SLOW, 800, 8, 1000 + i * 60);
+	nothing(1400);
+	done(&read, AGENT_GOOD, 1400);
+	a = next(AGENT_READ, 1400);
+	assert_int_equal(a.sector, 800);
+	/* within five seconds of the last one, which makes it no other strike */
+	happens(AGENT_SLOW, 800, 8, 1401);
+	happens(AGENT_SLOW, 800, 8, 1402);
+	done(&a, AGENT_GOOD, 1402);
+	next(AGENT_MOVE, 1411);
+	agent_policy_free(policy);
+
+	/* nor if one strike is enough; and a look that was in vain says nothing */
+	config.strikes = 1;
+	begin(&config, 1000);
+	happens(AGENT_SLOW, 800, 8, 1000);
+	a = next(AGENT_READ, 1005);
+	done(&a, AGENT_UNKNOWN, 1006);
+	nothing(1065);
+	a = next(AGENT_READ, 1066);
+	assert_int_equal(a.sector, 800);
+	happens(AGENT_SLOW, 800, 8, 1066);
+	done(&a, AGENT_GOOD, 1067);
+	next(AGENT_MOVE, 1076);
+}
+
+static void what_could_not_be_found_out_is_no_damage(void **state)
+{
+	struct agent_action a;
+	u64 now = 1000 + 86400;
+
+	(void)state;
+	begin(&defaults, 1000);
+	a = next(AGENT_CHECK, now);
+	assert_non_null(strstr(a.why, "time"));
+	for (u64 wait = 60; wait <= 1920; wait *= 2) {
+		done(&a, AGENT_UNKNOWN, now);
+		nothing(now + wait - 1);
+		now += wait;
+		a = next(AGENT_CHECK, now);
+	}
+	done(&a, AGENT_UNKNOWN, now);
+	nothing(now + 3599);
+	a = next(AGENT_CHECK, now += 3600);
+	/* nor is a repair that could not be asked for one that does not help */
+	done(&a, AGENT_BAD, now);
+	a = next(AGENT_REPAIR, now);
+	done(&a, AGENT_UNKNOWN, now);
+	nothing(now + 59);
+	a = next(AGENT_CHECK, now += 60);
+	done(&a, AGENT_BAD, now);
+	a = next(AGENT_REPAIR, now);
+	done(&a, AGENT_GOOD, now);
+	a = next(AGENT_CHECK, now);
+	assert_string_equal(a.why, "after the repair");
+	done(&a, AGENT_GOOD, now);
+	nothing(now);
+}
+
+/* As if the agent had been killed: with @m it goes on. */
+static void starts_again(struct agent_memory *m, const struct agent_status *s, u64 now)
+{
+	struct agent_action a;
+
+	assert_true(agent_policy_memory(policy, ONE, now, m));
+	agent_policy_free(policy);
+	policy = agent_policy_new(&defaults);
+	assert_int_equal(agent_policy_add(policy, ONE, SECTORS, 8, m, now), 0);
+	agent_policy_status(policy, ONE, s, now);
+	a = next(AGENT_CHECK, now);
+	done(&a, AGENT_GOOD, now);
+}
+
+static void a_scrub_that_is_wanted_outlives_the_agent(void **state)
+{
+	struct agent_status s = { .state = REMAP_PAUSED, .slots_free = 1000, .slots_total = 1000 };
+	struct agent_memory m;
+	struct agent_action a;
+
+	(void)state;
+	begin(&defaults, 1000);
+	agent_policy_status(policy, ONE, &s, 1000);
+	next(AGENT_TELL, 1000);
+	agent_policy_changed(policy, ONE);
+	/* while it is paused */
+	happens(AGENT_SMART, 0, 0, 1000);
+	assert_true(agent_policy_changed(policy, ONE));
+	assert_false(agent_policy_changed(policy, ONE));
+	next(AGENT_TELL, 1000);
+	nothing(1000);
+	starts_again(&m, &s, 1000);
+	nothing(1000);			/* and it is known that it is */
+	s.state = REMAP_ACTIVE;
+	agent_policy_status(policy, ONE, &s, 1001);
+	next(AGENT_TELL, 1001);
+	a = next(AGENT_SCRUB, 1001);
+	assert_non_null(strstr(a.why, "counts more bad sectors"));
+	assert_true(agent_policy_changed(policy, ONE));
+	/* begun, but not a sector of it is read */
+	starts_again(&m, &s, 1001);
+	a = next(AGENT_SCRUB, 1001);
+	assert_non_null(strstr(a.why, "counts more bad sectors"));
+	agent_policy_progress(policy, &a, 5000);
+	/* what was read may have gone bad since */
+	happens(AGENT_SMART, 0, 0, 1002);
+	next(AGENT_TELL, 1002);
+	starts_again(&m, &s, 1002);
+	a = next(AGENT_SCRUB, 1002);
+	assert_int_equal(a.sector, 5000);
+	done(&a, AGENT_GOOD, 1003);
+	a = next(AGENT_SCRUB, 1003);
+	assert_int_equal(a.sector, 0);
+	done(&a, AGENT_GOOD, 1004);
+	starts_again(&m, &s, 1004);
+	nothing(1004);
+}
+
+static void every_wish_is_a_change_that_is_to_be_saved(void **state)
+{
+	struct agent_action a;
+
+	(void)state;
+	begin(&defaults, 1000);
+	agent_policy_changed(policy, ONE);
+	happens(AGENT_ERROR, 800, 8, 1000);
+	assert_true(agent_policy_changed(policy, ONE));
+	a = next(AGENT_READ, 1000);
+	agent_policy_progress(policy, &a, 8);
+	assert_false(agent_policy_changed(policy, ONE));
+	done(&a, AGENT_GOOD, 1000);
+	assert_true(agent_policy_changed(policy, ONE));
+	three_strikes(100, 1100);
+	assert_false(agent_policy_changed(policy, ONE));
+	next(AGENT_MOVE, 1110);
+	assert_true(agent_policy_changed(policy, ONE));
+	assert_false(agent_policy_changed(policy, ONE + 1));
+}
+
+static void a_person_is_told_once_whether_or_not_the_agent_starts_again(void **state)
+{
+	struct agent_status s = {
+		.state = REMAP_EXHAUSTED, .lost_sectors = 7, .slots_total = 1000,
+	};
+	struct agent_memory m;
+	struct agent_action a;
+
+	(void)state;
+	/* the first agent of all does not know what was before */
+	policy = agent_policy_new(&defaults);
+	assert_int_equal(agent_policy_add(policy, ONE, SECTORS, 8, &scrubbed, 1000), 0);
+	agent_policy_status(policy, ONE, &s, 1000);
+	assert_int_equal(next(AGENT_TELL, 1000).tell, AGENT_TELL_STATE);
+	assert_string_equal(next(AGENT_TELL, 1000).why, "7 sectors are lost");
+	assert_int_equal(next(AGENT_TELL, 1000).tell, AGENT_TELL_SLOTS);
+	a = next(AGENT_CHECK, 1000);
+	done(&a, AGENT_BAD, 1000);
+	a = next(AGENT_REPAIR, 1000);
+	done(&a, AGENT_BAD, 1000);
+	a = next(AGENT_CHECK, 1000);
+	done(&a, AGENT_BAD, 1000);
+	assert_int_equal(next(AGENT_TELL, 1000).tell, AGENT_TELL_REPLICAS);
+	assert_true(agent_policy_memory(policy, ONE, 1000, &m));
+	assert_true(m.told.replicas);
+	starts_again(&m, &s, 1000);
+	assert_non_null(strstr(next(AGENT_TELL, 1000).why, "whole again"));
+	nothing(1000);
+	s.lost_sectors = 9;
+	agent_policy_status(policy, ONE, &s, 1000);
+	assert_string_equal(next(AGENT_TELL, 1000).why, "9 sectors are lost, there were 7");
+	s = (struct agent_status){ .slots_free = 1000, .slots_total = 1000 };
+	agent_policy_status(policy, ONE, &s, 1000);
+	assert_int_equal(next(AGENT_TELL, 1000).tell, AGENT_TELL_STATE);
+	s.lost_sectors = 1;	/* the others were written, and then one is lost */
+	agent_policy_status(policy, ONE, &s, 1000);
+	assert_string_equal(next(AGENT_TELL, 1000).why, "1 sectors are lost, there were 0");
+	starts_again(&m, &s, 1000);
+	nothing(1000);
+}
+
+static void too_many_places_to_be_read_are_a_scrub(void **state)
+{
+	struct agent_action a;
+
+	(void)state;
+	begin(&defaults, 1000);
+	happens(AGENT_SMART, 0, 0, 2000);
+	next(AGENT_TELL, 2000);
+	a = next(AGENT_SCRUB, 2000);
+	/* what the scrub comes to, or meets itself, is no reason for another */
+	for (u64 i = 0; i < 200; i++)
+		happens(AGENT_ERROR, 10000 + i * 10000, 8, 2000);
+	assert_true(moves(2000, 2000) == 0);
+	done(&a, AGENT_GOOD, 3000);
+	nothing(3000 + 3600);
+	/* what it has passed is */
+	happens(AGENT_SMART, 0, 0, 10000);
+	next(AGENT_TELL, 10000);
+	a = next(AGENT_SCRUB, 10000);
+	agent_policy_progress(policy, &a, SECTORS - 8);
+	for (u64 i = 0; i < 200; i++)
+		happens(AGENT_ERROR, 10000 + i * 10000, 8, 10000);
+	done(&a, AGENT_GOOD, 10000);
+	moves(10000, 10000);
+	nothing(10000 + 3599);
+	a = next(AGENT_SCRUB, 10000 + 3600);
+	assert_non_null(strstr(a.why, "many places"));
+}
+
+static void shorter_intervals_apply_at_once(void **state)
+{
+	struct agent_config config = defaults;
+	struct agent_action a;
+	u64 now = 1000 + 80000;
+
+	(void)state;
+	begin(&defaults, 1000);
+	config.check_interval = 3600;
+	config.scrub_interval = 7200;
+	agent_policy_configure(policy, &config);
+	assert_true(agent_policy_wake(policy) <= now);
+	a = next(AGENT_CHECK, now);
+	done(&a, AGENT_GOOD, now);
+	a = next(AGENT_SCRUB, now);
+	done(&a, AGENT_GOOD, now);
+	assert_int_equal(agent_policy_wake(policy), now + 3600);
+	config.check_interval = 30 * 86400;
+	config.scrub_interval = 0;
+	agent_policy_configure(policy, &config);
+	/* never means never */
+	happens(AGENT_SMART, 0, 0, now);
+	next(AGENT_TELL, now);
+	assert_int_equal(agent_policy_wake(policy), now + 30 * 86400);
+	nothing(now + 10 * 86400);
+	config.scrub_interval = 86400;
+	agent_policy_configure(policy, &config);
+	next(AGENT_SCRUB, now);
+}
+
+static void a_smaller_budget_holds_for_what_is_to_be_moved_already(void **state)
+{
+	struct agent_config config = defaults;
+	struct agent_action a;
+
+	(void)state;
+	begin(&defaults, 1000);
+	for (u64 block = 0; block < 3; block++)
+		three_strikes(block, 1100);
+	config.per_day = 1;
+	agent_policy_configure(policy, &config);
+	a = next(AGENT_MOVE, 1110);
+	done(&a, AGENT_GOOD, 1110);
+	nothing(1200);
+	three_strikes(10, 1300);
+	assert_int_equal(next(AGENT_TELL, 1310).tell, AGENT_TELL_BUDGET);
+	config.per_day = 2;
+	agent_policy_configure(policy, &config);
+	three_strikes(11, 1400);
+	config.per_day = 0;
+	agent_policy_configure(policy, &config);
+	nothing(1500);
+}
+
+static void a_write_error_of_the_spare_counts_wherever_it_was(void **state)
+{
+	(void)state;
+	begin(&defaults, 1000);
+	happens(AGENT_DEGRADED, SECTORS + 8, 8, 2000);
+	assert_non_null(strstr(next(AGENT_CHECK, 2000).why, "write to the spare failed"));
 }
 
 int main(void)
@@ -663,6 +1076,8 @@ int main(void)
 		cmocka_unit_test_teardown(strikes_count_within_the_window_alone, end),
 		cmocka_unit_test_teardown(what_comes_at_once_is_one_strike, end),
 		cmocka_unit_test_teardown(a_disk_that_is_slow_all_over_is_no_bad_block, end),
+		cmocka_unit_test_teardown(a_stall_takes_back_what_was_to_be_moved_for_it, end),
+		cmocka_unit_test_teardown(a_busy_block_that_is_slow_is_not_taken_for_the_disk, end),
 		cmocka_unit_test_teardown(a_large_slow_io_is_read_block_by_block, end),
 		cmocka_unit_test_teardown(what_could_not_be_moved_is_left_alone_for_an_hour, end),
 		cmocka_unit_test_teardown(no_more_are_moved_in_a_day_than_may_be, end),
@@ -686,6 +1101,20 @@ int main(void)
 		cmocka_unit_test_teardown(
 			errors_of_which_nobody_knows_where_lead_to_a_scrub_an_hour, end),
 		cmocka_unit_test_teardown(a_block_with_a_strike_is_looked_at_again, end),
+		cmocka_unit_test_teardown(a_block_that_is_quick_when_looked_at_again_is_not_moved,
+					  end),
+		cmocka_unit_test_teardown(a_read_that_had_to_be_tried_again_stays_a_strike, end),
+		cmocka_unit_test_teardown(nothing_is_moved_before_it_was_looked_at_again, end),
+		cmocka_unit_test_teardown(what_could_not_be_found_out_is_no_damage, end),
+		cmocka_unit_test_teardown(a_scrub_that_is_wanted_outlives_the_agent, end),
+		cmocka_unit_test_teardown(every_wish_is_a_change_that_is_to_be_saved, end),
+		cmocka_unit_test_teardown(
+			a_person_is_told_once_whether_or_not_the_agent_starts_again, end),
+		cmocka_unit_test_teardown(too_many_places_to_be_read_are_a_scrub, end),
+		cmocka_unit_test_teardown(shorter_intervals_apply_at_once, end),
+		cmocka_unit_test_teardown(a_smaller_budget_holds_for_what_is_to_be_moved_already,
+					  end),
+		cmocka_unit_test_teardown(a_write_error_of_the_spare_counts_wherever_it_was, end),
 		cmocka_unit_test_teardown(storms_end_in_few_actions, end),
 		cmocka_unit_test_teardown(what_is_gone_is_forgotten, end),
 	};

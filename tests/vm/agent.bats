@@ -15,6 +15,8 @@ setup() {
 }
 
 teardown() {
+	touch /tmp/application.end
+	udevadm control --start-exec-queue	# or nothing could be taken away
 	end_agent
 	remove_devices
 }
@@ -24,6 +26,7 @@ teardown() {
 	run ! logged "found"
 	remapctl create t --data "$DATA" --spare "$SPARE"
 	says 20 "t: found: 131072 sectors, state active"
+	says 20 "t: checking the replicas of the metadata: the agent has not seen them yet"
 	says 20 "t: replicas of the metadata: ok ok ok ok ok"
 	[[ $(metric 'dm_remap_replica_state{target="t",state="ok"}') == 5 ]]
 	[[ $(metric 'dm_remap_device_ios_total{target="t",device="data",op="read"}') -ge 0 ]]
@@ -156,9 +159,39 @@ teardown() {
 	agent
 	failing_disk
 	cat "$LOG"
-	pattern verify "$T" 0 131072 3
+	[[ ! -s /tmp/application.failed ]]
+	pattern verify "$T" 0 100000 3
 	[[ $(remapped | paste -sd ' ') == "80000 80008 90000" ]]
 	expect lost_sectors 0
 	expect io_errors 0
 	(($(field reads_recovered) >= 1))
+}
+
+# The last thing that was saved by itself may be ten seconds old.
+@test "what is under way and what is still to be done are saved when it is told to end" {
+	local at
+	configure "[read]" "rate = 1M"
+	remapctl create t --data "$DATA" --spare "$SPARE"
+	agent
+	says 20 "t: reading sectors 0 to 131071: it is time to"
+	further() { (($(metric 'dm_remap_scrub_sectors{target="t"}') > $1)); }
+	wait_for 60 further 0
+	at=$(metric 'dm_remap_scrub_sectors{target="t"}')
+	wait_for 60 further "$at"
+	at=$(metric 'dm_remap_scrub_sectors{target="t"}')
+	bad data 40000 40007
+	dd if=/dev/zero of="$T" oflag=direct bs=4096 count=1 seek=5000 status=none
+	says 20 "t: reading sectors 37952 to 42055: something was wrong there"
+	end_agent
+	run ! logged "not all saved"
+	cat "$STATE"/*.json
+	jq -e --argjson at "$at" '.scrub_at >= $at and .scrub_for == "time" and
+		.to_read[0][0] >= 37952 and .to_read[0][1] == 42056' "$STATE"/*.json
+	# what is read goes on at another rate as soon as it is told
+	agent
+	says 20 "to 131071: going on where it stopped"
+	configure "[read]" "rate = 1G"
+	kill -HUP "$AGENT"
+	says 60 "to 131071: all is well"
+	says 20 "to 42055: all is well"
 }

@@ -43,11 +43,25 @@ struct agent_job {
 	struct agent_target *target;
 	struct agent_child *child;	/* NULL: nothing is under way */
 	struct agent_action action;	/* what is, or was last */
-	u64 at;				/* sector, of a read or a scrub */
+	u64 at;				/* sector, of a read or a scrub: all before was read */
 	u64 began;			/* wall clock, s */
 	u64 unreadable, first;		/* sectors, and the first of them */
+	u64 unreadable_before;		/* of these: that an earlier child has met */
 	char said[200];			/* why it was in vain */
 	u64 good, bad;			/* how often */
+};
+
+/* Who saves what outlives us of a target; and, until that is done, of one that has gone. */
+struct agent_saver {
+	struct agent_saver *next;
+	struct agent *agent;
+	struct agent_target *target;	/* NULL: it has gone */
+	char key[REMAP_DM_UUID_LEN], name[REMAP_DM_NAME_LEN];
+	struct agent_state state;	/* the latest ... */
+	bool due;			/* ... is not saved yet */
+	struct agent_child *child;
+	u64 at;				/* when it was begun last */
+	u64 wait;			/* s after that, as it failed */
 };
 
 struct agent_target {
@@ -57,10 +71,15 @@ struct agent_target {
 	struct remap_target dm;		/* as it was last seen */
 	char key[REMAP_DM_UUID_LEN];	/* what it is called for good */
 	bool seen;			/* in the list that is being gone through */
+	struct agent_child *loader;	/* of what outlived the last agent */
+	bool known;			/* that is loaded, and the policy cares for it */
 
-	struct {
+	struct agent_watch {
 		bool watched;
+		bool said;		/* that it is not */
 		u32 area, id;
+		dev_t dev;
+		u64 start, sectors;
 	} side[AGENT_SIDES];
 	u64 dropped;			/* events of the data device */
 	struct agent_often errors, slow;
@@ -73,12 +92,17 @@ struct agent_target {
 	u64 checked_at;			/* wall clock, s; 0: not yet */
 
 	bool unsaved;
-	u64 saved_at;			/* last */
-	struct agent_child *saver;
-	struct agent_child *smart;
+	struct agent_saver *saver;
+	struct agent_child *asking;	/* smartctl */
 	u64 smart_at;			/* when to ask next */
-	bool smart_known;
-	u64 smart_bad;
+	struct agent_smart smart;
+};
+
+/* Of what the program is not told yet. */
+struct agent_news {
+	struct agent_news *next;
+	struct agent_action act;
+	char name[REMAP_DM_NAME_LEN], key[REMAP_DM_UUID_LEN];
 };
 
 struct agent {
@@ -87,20 +111,26 @@ struct agent {
 	bool dry_run;			/* by the command line, whatever the file says */
 	bool to_journal;
 	const char *state_folder, *pin_folder, *self;
+	char pid[24];			/* for helpers to know whose they are */
 
 	struct agent_policy *policy;
 	struct agent_target *targets;
+	struct agent_saver *savers;
 	unsigned int last_number;
+	u64 refresh_at;			/* when to look at all targets, whatever happens before */
+	bool ending;			/* only what is to be saved is still done */
 
 	struct remap_telemetry *telemetry;	/* NULL: there is none, ... */
 	bool attached;			/* the target's tracepoints are */
 	struct agent_target *owner[TELEMETRY_AREAS];
-	sd_event_source *on_events, *on_dm, *on_time, *on_refresh;
+	sd_event_source *on_events, *on_dm, *on_time, *on_refresh, *on_end;
 	int dm_fd;			/* -1: not open */
 	bool no_smartctl;		/* and that was said */
 	struct remap_err complaint;	/* what was said last of all targets, not to be repeated */
 	unsigned int programs;		/* children that are told of events */
-	u64 programs_dropped;
+	struct agent_news *news;	/* for when there are fewer: alerts first */
+	unsigned int n_news;
+	u64 programs_dropped, said_dropped;	/* events; when that was said last */
 	struct agent_metrics *metrics;
 	struct agent_share *share;	/* NULL: not yet, or not any more */
 };
@@ -113,10 +143,13 @@ u64 agent_now(void);
 /** agent_begin() - load telemetry if there is any, find the targets, and see to them from now on */
 int agent_begin(struct agent *a, struct remap_err *err);
 
-/** agent_reconfigure() - the settings are others now */
-void agent_reconfigure(struct agent *a);
+/** agent_reconfigure() - the settings are others than @before */
+void agent_reconfigure(struct agent *a, const struct agent_settings *before);
 
-/** agent_end() - give up what is under way, save what is to be saved */
+/** agent_stop() - give up what is under way, save what is to be saved, then leave the loop */
+void agent_stop(struct agent *a);
+
+/** agent_end() - when the loop was left */
 void agent_end(struct agent *a);
 
 /* ---- say.c ---- */
@@ -136,8 +169,14 @@ void agent_say(const struct agent *a, int priority, const struct agent_target *t
 void agent_say_io(const struct agent *a, const struct agent_target *t, const char *what,
 		  u64 sector, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
-/** agent_tell() - a person is to know: say it, and run the program for events */
+/** agent_tell() - a person is to know: say it, and run the program for events, now or later */
 void agent_tell(struct agent *a, struct agent_target *t, const struct agent_action *act);
+
+/** agent_tell_on() - run the program for what it could not be run for before */
+void agent_tell_on(struct agent *a);
+
+/** agent_tell_end() - of the rest it is not told */
+void agent_tell_end(struct agent *a);
 
 /** agent_action_name() - "move", "read", ... */
 const char *agent_action_name(enum agent_action_kind kind);

@@ -83,12 +83,17 @@ static int on_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 	struct agent_child_spec spec = c->spec;
 	char *output;
 	siginfo_t info = { 0 };
+	int status;
 
 	(void)s;
 	(void)fd;
 	(void)events;
-	if (waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG) || !info.si_pid)
+	if (waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG))
+		status = CHILD_LOST;	/* it has ended, or we were not called */
+	else if (!info.si_pid)
 		return 0;
+	else
+		status = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
 	/* what is in the pipe; a process that it left behind may hold that open, and say on */
 	for (int i = 0; c->out >= 0 && i < 1024 && take_output(c) > 0; i++)
 		;
@@ -98,19 +103,21 @@ static int on_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 	c->output = NULL;
 	forget(c);
 	if (spec.ended)
-		spec.ended(spec.arg, info.si_code == CLD_EXITED ? info.si_status :
-			   128 + info.si_status, output ? output : "");
+		spec.ended(spec.arg, status, output ? output : "");
 	free(output);
 	return 0;
 }
 
+void agent_child_kill(const struct agent_child *c)
+{
+	kill(c->spec.group ? -c->pid : c->pid, SIGKILL);
+}
+
 static int on_time(sd_event_source *s, uint64_t usec, void *arg)
 {
-	struct agent_child *c = arg;
-
 	(void)s;
 	(void)usec;
-	kill(c->pid, SIGKILL);
+	agent_child_kill(arg);
 	return 0;
 }
 
@@ -131,7 +138,9 @@ static int spawn(struct agent_child *c, int out, struct remap_err *err)
 		posix_spawn_file_actions_adddup2(&actions, out, 1);
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setsigdefault(&attr, &usual);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	/* of its own: pgroup is 0 unless it is set */
+	posix_spawnattr_setflags(&attr, (short)(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+						(c->spec.group ? POSIX_SPAWN_SETPGROUP : 0)));
 	r = posix_spawnp(&c->pid, c->spec.argv[0], &actions, &attr, c->spec.argv,
 			 c->spec.env ? c->spec.env : environ);
 	posix_spawn_file_actions_destroy(&actions);
@@ -198,6 +207,6 @@ void agent_child_give_up(struct agent_child *c)
 {
 	if (!c)
 		return;
-	kill(c->pid, SIGKILL);
+	agent_child_kill(c);
 	agent_child_let_go(c);
 }

@@ -25,6 +25,7 @@
 #include "text.h"
 
 #define LOOKS		3	/* at replicas: a commit may be under way */
+#define SECOND		1000000000ULL
 
 static int failed(const struct remap_err *err)
 {
@@ -129,9 +130,15 @@ static int read_chunk(struct scan *s, u64 sector, u64 count)
 	return 0;
 }
 
+static void say_unreadable(const struct scan *s)
+{
+	if (s->unreadable)
+		printf("unreadable %" PRIu64 " %" PRIu64 "\n", s->first, s->unreadable);
+}
+
 static int do_read(struct scan *s, u64 first, u64 count, u64 chunk, u64 rate)
 {
-	u64 began = now_ns(), said = began, end = first + count;
+	u64 due = now_ns(), said = due, end = first + count;
 	int r;
 
 	for (u64 at = first; at < end; ) {
@@ -146,16 +153,26 @@ static int do_read(struct scan *s, u64 first, u64 count, u64 chunk, u64 rate)
 			return HELPER_FAILED;
 		}
 		at += n;
-		if (now_ns() - said > 1000000000 || at == end) {
+		if (now_ns() - said > SECOND || at == end) {
+			say_unreadable(s);
 			printf("at %" PRIu64 "\n", at);
 			fflush(stdout);
 			said = now_ns();
 		}
-		sleep_until(began + (u64)((double)(at - first) * 512e9 / (double)rate));
+		due = agent_read_due(due, now_ns(), n << 9, rate);
+		sleep_until(due);
 	}
-	if (s->unreadable)
-		printf("unreadable %" PRIu64 " %" PRIu64 "\n", s->first, s->unreadable);
 	return s->unreadable ? HELPER_BAD : HELPER_GOOD;
+}
+
+/* To all who want the disk, or the processor. */
+static void give_way(void)
+{
+	if (syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0,
+		    IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0)))
+		printf("error no idle priority: %s\n", strerror(errno));
+	if (nice(19) < 0)
+		errno = 0;
 }
 
 static int cmd_read(char **argv)
@@ -169,11 +186,8 @@ static int cmd_read(char **argv)
 	    !remap_parse_u64(argv[4], &s.block) || !remap_parse_u64(argv[5], &rate) ||
 	    !chunk || chunk > 1 << 15 || !s.block || s.block > chunk || !rate)
 		return HELPER_FAILED;
-	if (syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0,
-		    IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0)))
-		printf("error no idle priority: %s\n", strerror(errno));
-	if (nice(19) < 0)
-		errno = 0;
+	if (!strcmp(argv[6], "idle"))
+		give_way();
 	r = posix_memalign(&s.buf, 4096, chunk << 9);
 	if (r) {
 		printf("error %s\n", strerror(r));
@@ -260,6 +274,15 @@ static int cmd_check(char **argv)
 
 /* ---- move, repair ---- */
 
+/* What came of a message. What the target itself says no to is known; all else is not. */
+static int asked(int r, const struct remap_err *err)
+{
+	if (!r)
+		return HELPER_GOOD;
+	failed(err);
+	return r == -EIO || r == -EROFS || r == -ENOSPC ? HELPER_BAD : HELPER_FAILED;
+}
+
 static int cmd_move(char **argv)
 {
 	struct remap_target t;
@@ -272,11 +295,8 @@ static int cmd_move(char **argv)
 		return HELPER_FAILED;
 	if (same_target(argv[0], rdev, &t, &err))
 		return failed(&err);
-	if (remap_dm_message(argv[0], NULL, &err, "remap %" PRIu64 " %" PRIu64, first, count)) {
-		printf("error %s\n", err.text);
-		return HELPER_BAD;
-	}
-	return HELPER_GOOD;
+	return asked(remap_dm_message(argv[0], NULL, &err, "remap %" PRIu64 " %" PRIu64, first,
+				      count), &err);
 }
 
 static int cmd_repair(char **argv)
@@ -289,11 +309,7 @@ static int cmd_repair(char **argv)
 		return HELPER_FAILED;
 	if (same_target(argv[0], rdev, &t, &err))
 		return failed(&err);
-	if (remap_dm_message(argv[0], NULL, &err, "repair")) {
-		printf("error %s\n", err.text);
-		return HELPER_BAD;
-	}
-	return HELPER_GOOD;
+	return asked(remap_dm_message(argv[0], NULL, &err, "repair"), &err);
 }
 
 static int cmd_save(char **argv)
@@ -303,6 +319,18 @@ static int cmd_save(char **argv)
 	return agent_state_save(argv[0], argv[1], argv[2], &err) ? failed(&err) : HELPER_GOOD;
 }
 
+static int cmd_load(char **argv)
+{
+	struct remap_err err;
+	_cleanup_free_ char *text = NULL;
+
+	if (agent_state_read(argv[0], argv[1], &text, &err))
+		return failed(&err);
+	if (text)
+		fputs(text, stdout);
+	return HELPER_GOOD;
+}
+
 int agent_helper(int argc, char **argv)
 {
 	static const struct {
@@ -310,14 +338,24 @@ int agent_helper(int argc, char **argv)
 		int args;
 		int (*run)(char **argv);
 	} commands[] = {
-		{ "read", 6, cmd_read }, { "check", 3, cmd_check }, { "move", 3, cmd_move },
+		{ "read", 7, cmd_read }, { "check", 3, cmd_check }, { "move", 3, cmd_move },
 		{ "repair", 1, cmd_repair }, { "save", 3, cmd_save },
+		{ "load", 2, cmd_load },
 	};
+	u64 agent;
 
+	if (!argc || !remap_parse_u64(argv[0], &agent))
+		return HELPER_FAILED;
+	argc--;
+	argv++;
 	prctl(PR_SET_NAME, "remap-agent");	/* rather than "exe" */
 	/* without the agent nobody wants it, and the next one would begin it once more */
-	if (argc && strcmp(argv[0], "save"))
+	if (argc && strcmp(argv[0], "save")) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* which does not come any more if it was dead by then */
+		if ((u64)getppid() != agent)
+			return HELPER_FAILED;
+	}
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (argc && !strcmp(argv[0], commands[i].name) && argc - 1 == commands[i].args)
 			return commands[i].run(argv + 1);

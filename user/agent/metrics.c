@@ -21,8 +21,11 @@
 #include "device.h"
 #include "text.h"
 
-#define CONNECTIONS	32
-#define TIMEOUT		10	/* s that a connection may be idle */
+/* All are from one address, as a rule: who opens many and says nothing must not keep others out. */
+#define CONNECTIONS	200
+#define FIRST_TIMEOUT	2	/* s that a connection may be idle before it has asked, ... */
+#define TIMEOUT		10	/* ... and then */
+#define CONNECTION_BYTES 8192	/* of memory; answers are not in it */
 #define LE_FIRST	16	/* bucket that begins at 1.024 us */
 #define LE_LAST		232	/* at 137 s */
 
@@ -37,13 +40,21 @@ struct agent_metrics {
 static const char *const op_names[TELEMETRY_OPS] = { "read", "write", "flush", "discard" };
 static const char *const side_names[AGENT_SIDES] = { "data", "spare" };
 
-/* Label values: backslash, quote and newline are escaped. */
+/* A label's value: backslash, quote and newline are escaped, what is not UTF-8 is a '?'. */
 static void label(FILE *f, const char *text)
 {
-	for (; *text; text++) {
-		if (*text == '\\' || *text == '"')
-			fputc('\\', f);
-		fputc(*text == '\n' ? ' ' : *text, f);
+	while (*text) {
+		size_t n = remap_utf8_len(text);
+
+		if (*text == '\n')
+			fputs("\\n", f);
+		else if (*text == '\\' || *text == '"')
+			fprintf(f, "\\%c", *text);
+		else if (n)
+			fwrite(text, 1, n, f);
+		else
+			fputc('?', f);
+		text += n ?: 1;
 	}
 }
 
@@ -55,7 +66,7 @@ static void family(FILE *f, const char *name, const char *type, const char *unit
 	fprintf(f, "# HELP %s %s\n", name, help);
 }
 
-/* A sample of a target: further labels begin with a comma. */
+/* A sample of a target: further labels begin with a comma, and need no escapes. */
 static void sample(FILE *f, const char *name, const struct agent_target *t, u64 value,
 		   const char *labels, ...) __attribute__((format(printf, 5, 6)));
 static void sample(FILE *f, const char *name, const struct agent_target *t, u64 value,
@@ -82,8 +93,15 @@ static void info(FILE *f, const struct agent *a)
 
 		remap_dev_path(t->dm.data, data, sizeof(data));
 		remap_dev_path(t->dm.spare, spare, sizeof(spare));
-		sample(f, "dm_remap_target_info", t, 1, ",uuid=\"%s\",data_device=\"%s\","
-		       "spare_device=\"%s\"", t->key, data, spare);
+		fputs("dm_remap_target_info{target=\"", f);
+		label(f, t->dm.name);
+		fputs("\",uuid=\"", f);
+		label(f, t->key);
+		fputs("\",data_device=\"", f);
+		label(f, data);
+		fputs("\",spare_device=\"", f);
+		label(f, spare);
+		fputs("\"} 1\n", f);
 	}
 	family(f, "dm_remap_state", "stateset", NULL, "What a device is in.");
 	EACH(t, a)
@@ -186,8 +204,9 @@ static void agent_part(FILE *f, const struct agent *a)
 	family(f, "dm_remap_smart_bad_sectors", "gauge", NULL,
 	       "Bad sectors that the disk itself counts.");
 	EACH(t, a)
-		if (t->smart_known)
-			sample(f, "dm_remap_smart_bad_sectors", t, t->smart_bad, "%s", "");
+		if (t->smart.known)
+			sample(f, "dm_remap_smart_bad_sectors", t, agent_smart_bad(&t->smart), "%s",
+			       "");
 	family(f, "remap_agent_actions", "counter", NULL, "What the agent has done.");
 	EACH(t, a) {
 		for (int k = 0; k < AGENT_TELL; k++) {
@@ -367,6 +386,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
 	/* it is called once for the head, and again for what follows */
 	if (!*state) {
 		*state = m;
+		MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned int)TIMEOUT);
 		return MHD_YES;
 	}
 	if (*body_size) {
@@ -429,7 +449,8 @@ int agent_metrics_begin(struct agent *a, struct remap_err *err)
 	m->http = MHD_start_daemon(MHD_USE_EPOLL | v6, 0, NULL, NULL, on_request, m,
 				   MHD_OPTION_SOCK_ADDR, &s->address.any,
 				   MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CONNECTIONS,
-				   MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)TIMEOUT,
+				   MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)FIRST_TIMEOUT,
+				   MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
 				   MHD_OPTION_END);
 	if (!m->http) {
 		r = errno ? -errno : -EIO;

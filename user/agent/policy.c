@@ -17,8 +17,9 @@
 #define DAY		86400
 #define NEVER		UINT64_MAX
 #define HOLD		3600	/* s before what was in vain is tried, and read is read, again */
+#define RETRY		60	/* s before what could not be tried is, for the first time */
 #define APART		5	/* s between strikes of a block */
-#define STALL		32	/* so many slow I/Os ... */
+#define STALL		32	/* so many I/Os in trouble ... */
 #define STALL_SECONDS	10	/* ... within that are no block's fault */
 #define CHECKS_APART	10	/* s */
 #define MANY_BLOCKS	8	/* a slow I/O over more says nothing of any one of them */
@@ -26,11 +27,18 @@
 struct suspect {
 	u64 block;
 	u64 strike[AGENT_MAX_STRIKES];	/* when: the latest first; 0: not yet */
+	u8 retried;			/* bits, as strikes: a read had to be tried again */
+	bool confirmed;			/* the latest was found by looking again */
+	bool wanted;			/* is to be moved ... */
+	bool used;
+	u64 move_at;			/* ... then */
 	u64 held_until;
 	u64 look_at;			/* when to read it again; 0: not to be */
-	bool wanted;			/* is to be moved */
-	bool used;
 };
+
+_Static_assert(AGENT_MAX_STRIKES <= 8, "a bit for each");
+
+enum check { CHECK_START, CHECK_TIME, CHECK_MOVED, CHECK_DEGRADED, CHECK_REPAIRED, CHECK_AGAIN };
 
 struct target {
 	struct target *next;
@@ -38,14 +46,18 @@ struct target {
 	u64 sectors;
 	u32 block_sectors;
 	struct agent_status status;
+	struct agent_told told;
+	bool changed;			/* what outlives the agent is another one */
 
 	struct suspect suspect[SETS][WAYS];
 	unsigned int wanted;		/* suspects that are */
 	u64 look_at;			/* when the first of them is to be read again; or NEVER */
+	bool looking, look_bad;		/* ... which is under way, and was slow or tried again */
+	u64 look_block;
 	bool moving;
 	u64 day;			/* when the current one began */
 	unsigned int moved_today;
-	bool told_budget;
+	unsigned int would_today;	/* in a dry run */
 
 	struct agent_range range[AGENT_RANGES];
 	unsigned int ranges;
@@ -57,16 +69,22 @@ struct target {
 	unsigned int lately_next;
 	bool reading;
 	struct agent_range under_way;	/* what is still to be read of it */
+	u64 read_at, read_wait;		/* not sooner; s before the next try after that */
 
-	u64 stall_began;		/* time since which slow I/Os are counted */
-	unsigned int stall;
+	/* When I/Os were slow or tried again, the last 32: the next one goes to trouble_next. */
+	u64 trouble[STALL];
+	unsigned int trouble_next;
+	u64 told_stall;			/* when; 0: never */
 
-	u64 check_at, checked;		/* times */
-	bool checking, repair, repaired, told_replicas;
+	enum check check_for;
+	u64 check_at, checked, check_wait;	/* times; s */
+	bool checking, repair, repaired;
 
 	u64 scrub_at;			/* sector */
-	u64 scrub_due, scrubbed;	/* times; 0: never */
-	bool scrubbing;
+	enum agent_scrub scrub_for, scrub_then;
+	u64 scrubbed, scrub_wait;	/* times: of the last one; not sooner */
+	bool ever_scrubbed, scrubbing;
+	bool pause_came;		/* since the read or the scrub began */
 
 	struct agent_action tell[TOLD];
 	unsigned int tells;
@@ -93,11 +111,31 @@ void agent_policy_free(struct agent_policy *p)
 	free(p);
 }
 
-static void forget_wishes(struct target *t)
+/* Blocks to be moved, but for some. */
+static void forget_wishes(struct target *t, unsigned int keep)
+{
+	for (unsigned int i = 0; i < SETS * WAYS; i++) {
+		struct suspect *s = &t->suspect[i / WAYS][i % WAYS];
+
+		if (!s->wanted || keep) {
+			keep -= s->wanted;
+			continue;
+		}
+		s->wanted = false;
+		t->wanted--;
+	}
+}
+
+static void forget_looks(struct target *t)
 {
 	for (unsigned int i = 0; i < SETS * WAYS; i++)
-		t->suspect[i / WAYS][i % WAYS].wanted = false;
-	t->wanted = 0;
+		t->suspect[i / WAYS][i % WAYS].look_at = 0;
+	t->look_at = NEVER;
+}
+
+static unsigned int spent(const struct agent_config *c, const struct target *t)
+{
+	return c->dry_run ? t->would_today : t->moved_today;
 }
 
 void agent_policy_configure(struct agent_policy *p, const struct agent_config *config)
@@ -105,13 +143,19 @@ void agent_policy_configure(struct agent_policy *p, const struct agent_config *c
 	struct target *t;
 
 	for (t = p->targets; t; t = t->next) {
+		unsigned int n = spent(config, t);
+
 		if (config->strikes != p->config.strikes)
-			forget_wishes(t);	/* by other rules; they may come again */
-		/* what was due stays due, what was never to come may be now, and the other way */
-		if (!config->scrub_interval)
-			t->scrub_due = NEVER;
-		else if (t->scrub_due == NEVER)
-			t->scrub_due = 0;
+			forget_wishes(t, 0);	/* by other rules; they may come again */
+		if (n + t->wanted > config->per_day)
+			forget_wishes(t, n < config->per_day ? config->per_day - n : 0);
+		if (config->per_day != p->config.per_day)
+			t->told.budget = false;
+		if (!config->look_again)
+			forget_looks(t);
+		/* what is due for another reason than time stays so */
+		if (t->check_for == CHECK_TIME && t->check_at != NEVER)
+			t->check_at = t->checked + config->check_interval;
 	}
 	p->config = *config;
 }
@@ -127,11 +171,21 @@ static struct target *find(const struct agent_policy *p, unsigned int number)
 
 /* ---- what is to be read ---- */
 
+static void want_scrub(struct target *t, enum agent_scrub reason)
+{
+	t->changed = true;
+	if (!t->scrubbing && !t->scrub_at && (!t->scrub_for || reason == AGENT_SCRUB_SMART))
+		t->scrub_for = reason;
+	else if (t->scrubbing || t->scrub_at)
+		t->scrub_then = t->scrub_then == AGENT_SCRUB_SMART ? AGENT_SCRUB_SMART : reason;
+}
+
 /* Join it to those that are to be read. */
-static void add_range(struct target *t, u64 first, u64 end)
+static void add_range(const struct agent_policy *p, struct target *t, u64 first, u64 end)
 {
 	struct agent_range *r;
 
+	t->changed = true;
 	for (unsigned int i = 0; i < t->ranges; ) {
 		r = &t->range[i];
 		if (first > r->end || end < r->first) {
@@ -148,12 +202,15 @@ static void add_range(struct target *t, u64 first, u64 end)
 	}
 	if (t->ranges < AGENT_RANGES)
 		t->range[t->ranges++] = (struct agent_range){ first, end };
-	else if (t->scrub_due != NEVER)
-		t->scrub_due = 0;	/* so much that it may as well be all */
+	/* So much that it may as well be all; a scrub that is not there yet will read it. What it
+	 * has met itself lies around it: else it would be the reason for the next one. */
+	else if (!t->scrubbing || first + p->config.neighbourhood < t->scrub_at)
+		want_scrub(t, AGENT_SCRUB_MANY);
 }
 
 /* Of what is left when all that was read lately is taken out, what lies below @i. */
-static void add_unless_lately(struct target *t, u64 first, u64 end, unsigned int i, u64 now)
+static void add_unless_lately(const struct agent_policy *p, struct target *t, u64 first, u64 end,
+			      unsigned int i, u64 now)
 {
 	while (first < end && i--) {
 		const struct agent_range *r = &t->lately[i].range;
@@ -163,7 +220,7 @@ static void add_unless_lately(struct target *t, u64 first, u64 end, unsigned int
 		if (r->first > first && r->end < end) {
 			/* in two; where there are many holes it is read whole rather */
 			if (t->ranges < AGENT_RANGES / 2)
-				add_unless_lately(t, r->end, end, i, now);
+				add_unless_lately(p, t, r->end, end, i, now);
 			else
 				continue;
 		}
@@ -173,14 +230,14 @@ static void add_unless_lately(struct target *t, u64 first, u64 end, unsigned int
 			first = r->end;
 	}
 	if (first < end)
-		add_range(t, first, end);
+		add_range(p, t, first, end);
 }
 
-static void read_range(struct target *t, u64 first, u64 end, u64 now)
+static void read_range(const struct agent_policy *p, struct target *t, u64 first, u64 end, u64 now)
 {
 	if (end > t->sectors)
 		end = t->sectors;
-	add_unless_lately(t, first, end, AGENT_RANGES, now);
+	add_unless_lately(p, t, first, end, AGENT_RANGES, now);
 }
 
 int agent_policy_add(struct agent_policy *p, unsigned int number, u64 sectors, u32 block_sectors,
@@ -203,14 +260,19 @@ int agent_policy_add(struct agent_policy *p, unsigned int number, u64 sectors, u
 	}
 	t->check_at = now;
 	t->look_at = NEVER;
+	t->told = m->told;
+	if (t->told.state >= REMAP_STATES)
+		t->told.status = false;
 	for (unsigned int i = 0; i < m->ranges && i < AGENT_RANGES; i++)
-		read_range(t, m->range[i].first, m->range[i].end, now);
+		read_range(p, t, m->range[i].first, m->range[i].end, now);
 	t->scrub_at = m->scrub_at < sectors ? m->scrub_at : 0;
-	if (m->scrubbed_ago != NEVER)
+	if (m->scrub_for < AGENT_SCRUBS)
+		t->scrub_for = m->scrub_for;
+	if (m->scrub_then < AGENT_SCRUBS)
+		t->scrub_then = m->scrub_then;
+	t->ever_scrubbed = m->scrubbed_ago != NEVER;
+	if (t->ever_scrubbed)
 		t->scrubbed = now - m->scrubbed_ago;
-	t->scrub_due = !p->config.scrub_interval ? NEVER :
-		       t->scrub_at || m->scrubbed_ago >= p->config.scrub_interval ? now :
-		       now + p->config.scrub_interval - m->scrubbed_ago;
 	while (*end)
 		end = &(*end)->next;
 	*end = t;
@@ -226,15 +288,30 @@ bool agent_policy_memory(const struct agent_policy *p, unsigned int number, u64 
 		return false;
 	*m = (struct agent_memory){
 		.scrub_at = t->scrub_at,
-		.scrubbed_ago = t->scrubbed ? now - t->scrubbed : NEVER,
+		.scrub_for = t->scrub_for,
+		.scrub_then = t->scrub_then,
+		.scrubbed_ago = t->ever_scrubbed ? now - t->scrubbed : NEVER,
 		.day_ago = now - t->day,
 		.moved_today = t->moved_today,
+		.told = t->told,
 		.ranges = t->ranges,
 	};
 	memcpy(m->range, t->range, t->ranges * sizeof(m->range[0]));
-	if (t->reading && m->ranges < AGENT_RANGES)
+	if (t->reading && !t->looking && m->ranges < AGENT_RANGES)
 		m->range[m->ranges++] = t->under_way;
+	else if (t->reading && !t->looking && !m->scrub_for)
+		m->scrub_for = AGENT_SCRUB_MANY;
 	return true;
+}
+
+bool agent_policy_changed(struct agent_policy *p, unsigned int number)
+{
+	struct target *t = find(p, number);
+	bool changed = t && t->changed;
+
+	if (t)
+		t->changed = false;
+	return changed;
 }
 
 void agent_policy_remove(struct agent_policy *p, unsigned int number)
@@ -250,15 +327,17 @@ void agent_policy_remove(struct agent_policy *p, unsigned int number)
 	free(t);
 }
 
-static void tell(struct target *t, enum agent_tell what, bool urgent, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
-static void tell(struct target *t, enum agent_tell what, bool urgent, const char *fmt, ...)
+/* Return: what is to be told, for its place; or NULL */
+static struct agent_action *tell(struct target *t, enum agent_tell what, bool urgent,
+				 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+static struct agent_action *tell(struct target *t, enum agent_tell what, bool urgent,
+				 const char *fmt, ...)
 {
 	struct agent_action *a;
 	va_list ap;
 
 	if (t->tells == TOLD)
-		return;		/* who does not listen to eight needs no ninth */
+		return NULL;	/* who does not listen to eight needs no ninth */
 	a = &t->tell[t->tells++];
 	*a = (struct agent_action){
 		.kind = AGENT_TELL, .target = t->number, .tell = what, .urgent = urgent,
@@ -266,24 +345,66 @@ static void tell(struct target *t, enum agent_tell what, bool urgent, const char
 	va_start(ap, fmt);
 	vsnprintf(a->why, sizeof(a->why), fmt, ap);
 	va_end(ap);
+	return a;
 }
 
 /* ---- suspects ---- */
 
-static struct suspect *suspect_of(struct target *t, u64 block)
+static struct suspect *set_of(struct target *t, u64 block)
 {
-	struct suspect *set = t->suspect[block * 0x9e3779b97f4a7c15ULL >> 57], *oldest = set;
+	return t->suspect[block * 0x9e3779b97f4a7c15ULL >> 57];
+}
 
-	for (unsigned int i = 0; i < WAYS; i++) {
+static struct suspect *known_suspect(struct target *t, u64 block)
+{
+	struct suspect *set = set_of(t, block);
+
+	for (unsigned int i = 0; i < WAYS; i++)
 		if (set[i].used && set[i].block == block)
 			return &set[i];
+	return NULL;
+}
+
+static struct suspect *suspect_of(struct target *t, u64 block)
+{
+	struct suspect *set = set_of(t, block), *oldest = set, *s = known_suspect(t, block);
+
+	if (s)
+		return s;
+	for (unsigned int i = 0; i < WAYS; i++)
 		if (!set[i].used || (oldest->used && set[i].strike[0] < oldest->strike[0]))
 			oldest = &set[i];
-	}
 	if (oldest->wanted)
 		t->wanted--;
 	*oldest = (struct suspect){ .block = block, .used = true };
 	return oldest;
+}
+
+/* Take back those for being slow; of those for reads that were tried again, those since @since. */
+static void take_back(struct agent_policy *p, struct target *t, struct suspect *s, bool slow,
+		      u64 since)
+{
+	unsigned int n = 0, k = p->config.strikes;
+	u64 latest = s->strike[0];
+	u8 retried = 0;
+
+	for (unsigned int i = 0; i < AGENT_MAX_STRIKES && s->strike[i]; i++) {
+		bool again = s->retried & 1 << i;
+
+		if (s->strike[i] > since || (slow && !again))
+			continue;
+		retried |= (u8)(again << n);
+		s->strike[n++] = s->strike[i];
+	}
+	s->confirmed &= n && s->strike[0] == latest;
+	memset(&s->strike[n], 0, (AGENT_MAX_STRIKES - n) * sizeof(s->strike[0]));
+	s->retried = retried;
+	if (!n)
+		s->look_at = 0;
+	if (s->wanted && (!k || n < k)) {
+		s->wanted = false;
+		t->wanted--;
+	}
 }
 
 static bool within_day(struct agent_policy *p, struct target *t, u64 now)
@@ -291,53 +412,114 @@ static bool within_day(struct agent_policy *p, struct target *t, u64 now)
 	if (now - t->day >= DAY) {
 		t->day = now;
 		t->moved_today = 0;
-		t->told_budget = false;
+		t->would_today = 0;
+		t->told.budget = false;
+		t->changed = true;
 	}
-	return t->moved_today + t->wanted < p->config.per_day;
+	return spent(&p->config, t) + t->wanted < p->config.per_day;
 }
 
-static void strike(struct agent_policy *p, struct target *t, u64 block, u64 now)
+static void look_later(struct target *t, struct suspect *s, u64 at)
 {
-	struct suspect *s = suspect_of(t, block);
-	unsigned int k = p->config.strikes;
+	s->look_at = at;
+	if (at < t->look_at)
+		t->look_at = at;
+}
 
-	if (s->strike[0] && now - s->strike[0] < APART)
-		return;
-	memmove(&s->strike[1], &s->strike[0], sizeof(s->strike) - sizeof(s->strike[0]));
-	s->strike[0] = now;
+/* Is it to be moved, or to be read again, or neither? */
+static void consider(struct agent_policy *p, struct target *t, struct suspect *s, u64 now)
+{
+	unsigned int k = p->config.strikes;
+	bool enough;
+
 	if (!k || s->wanted || now < s->held_until)
 		return;
-	if (!s->strike[k - 1] || now - s->strike[k - 1] > p->config.window) {
-		if (p->config.look_again) {
-			s->look_at = now + APART;
-			if (s->look_at < t->look_at)
-				t->look_at = s->look_at;
-		}
+	enough = s->strike[k - 1] && now - s->strike[k - 1] <= p->config.window;
+	if (p->config.look_again && !(enough && (s->confirmed || (s->retried & 1)))) {
+		if (!s->look_at)
+			look_later(t, s, now + APART);
 		return;
 	}
+	if (!enough)
+		return;
 	if (!within_day(p, t, now)) {
-		if (!t->told_budget)
+		if (!t->told.budget)
 			tell(t, AGENT_TELL_BUDGET, true, "%u blocks were moved today, "
 			     "as many as may be: slow ones stay where they are",
-			     t->moved_today + t->wanted);
-		t->told_budget = true;
+			     spent(&p->config, t) + t->wanted);
+		t->told.budget = true;
+		t->changed = true;
 		return;
 	}
 	s->wanted = true;
+	s->move_at = s->strike[0] + STALL_SECONDS;
+	s->look_at = 0;
 	t->wanted++;
 }
 
-/* Are so many I/Os slow that it is none of their blocks? */
-static bool stalls(struct target *t, u64 now)
+static void strike(struct agent_policy *p, struct target *t, u64 block, bool again, u64 now)
 {
-	if (now - t->stall_began > STALL_SECONDS) {
-		t->stall_began = now;
-		t->stall = 0;
+	struct suspect *s = suspect_of(t, block);
+	bool ours = t->looking && t->look_block == block;
+
+	t->look_bad |= ours;
+	if (s->strike[0] && now - s->strike[0] < APART) {
+		s->retried |= again;
+	} else {
+		memmove(&s->strike[1], &s->strike[0], sizeof(s->strike) - sizeof(s->strike[0]));
+		s->retried = (u8)(s->retried << 1 | again);
+		s->strike[0] = now;
+		s->confirmed = false;
 	}
-	if (++t->stall == STALL)
-		tell(t, AGENT_TELL_SLOW, false, "%u I/Os were slow within %u s: the disk as a "
-		     "whole is", t->stall, STALL_SECONDS);
-	return t->stall >= STALL;
+	/* ours tells when it has come to its end */
+	if (!ours)
+		consider(p, t, s, now);
+}
+
+/* It was looked at again. */
+static void looked(struct agent_policy *p, struct target *t, enum agent_result result, u64 now)
+{
+	struct suspect *s = known_suspect(t, t->look_block);
+
+	t->looking = false;
+	if (!s || !s->strike[0])
+		return;
+	if (t->look_bad) {
+		s->confirmed = true;
+		consider(p, t, s, now);
+	} else if (result == AGENT_GOOD) {
+		take_back(p, t, s, true, now);
+	} else if (result == AGENT_UNKNOWN) {
+		look_later(t, s, now + RETRY);
+	}
+}
+
+/* Are so many I/Os in trouble that it is none of their blocks? One block can be, and often. */
+static bool stalls(struct agent_policy *p, struct target *t, u64 block, u64 now)
+{
+	const struct suspect *known = known_suspect(t, block);
+	u64 first;
+
+	if (known && known->strike[0] && now - known->strike[0] < APART)
+		return false;
+	t->trouble[t->trouble_next] = now;
+	t->trouble_next = (t->trouble_next + 1) % STALL;
+	first = t->trouble[t->trouble_next];
+	if (!first || now - first >= STALL_SECONDS)
+		return false;
+	for (unsigned int i = 0; i < SETS * WAYS; i++) {
+		struct suspect *s = &t->suspect[i / WAYS][i % WAYS];
+
+		if (s->used && s->strike[0] && now - s->strike[0] < STALL_SECONDS)
+			take_back(p, t, s, false, now - STALL_SECONDS);
+	}
+	if (!t->told_stall || now - t->told_stall >= HOLD) {
+		tell(t, AGENT_TELL_SLOW, false, "%u I/Os were slow or tried again within %u s: "
+		     "the disk as a whole is, and no block of it is moved for that", STALL,
+		     STALL_SECONDS);
+		t->told_stall = now;
+	}
+	return true;
 }
 
 /* ---- events ---- */
@@ -347,14 +529,16 @@ static void read_near(struct agent_policy *p, struct target *t, u64 sector, u32 
 	u64 n = p->config.neighbourhood;
 
 	if (n)
-		read_range(t, sector > n ? sector - n : 0, sector + sectors + n, now);
+		read_range(p, t, sector > n ? sector - n : 0, sector + sectors + n, now);
 }
 
-static void check_soon(struct target *t, u64 now)
+static void check_soon(struct target *t, enum check reason, u64 now)
 {
-	if (t->check_at > now)
-		t->check_at = t->checked && now - t->checked < CHECKS_APART ?
-			      t->checked + CHECKS_APART : now;
+	if (t->check_at <= now)
+		return;
+	t->check_at = t->checked && now - t->checked < CHECKS_APART ? t->checked + CHECKS_APART :
+		      now;
+	t->check_for = reason;
 }
 
 void agent_policy_event(struct agent_policy *p, unsigned int number, const struct agent_event *e,
@@ -363,45 +547,44 @@ void agent_policy_event(struct agent_policy *p, unsigned int number, const struc
 	struct target *t = find(p, number);
 	u64 first, last;
 
-	if (!t || e->sector >= t->sectors)
+	/* others have no place, or one on the spare */
+	if (!t || (e->kind <= AGENT_MOVED && e->sector >= t->sectors))
 		return;
 	first = e->sector / t->block_sectors;
 	last = (e->sector + (e->sectors ? e->sectors - 1 : 0)) / t->block_sectors;
 	switch (e->kind) {
 	case AGENT_SLOW:
-		if (stalls(t, now))
+	case AGENT_RECOVERED:
+		if (stalls(p, t, first, now))
 			break;
-		if (last - first >= MANY_BLOCKS) {
+		if (e->kind == AGENT_SLOW && last - first >= MANY_BLOCKS) {
 			/* which one it was is found by reading them one by one */
-			read_range(t, e->sector, e->sector + e->sectors, now);
+			read_range(p, t, e->sector, e->sector + e->sectors, now);
 			break;
 		}
-		/* fall through */
-	case AGENT_RECOVERED:
 		for (u64 block = first; block <= last && block - first < MANY_BLOCKS; block++)
-			strike(p, t, block, now);
+			strike(p, t, block, e->kind == AGENT_RECOVERED, now);
 		break;
 	case AGENT_ERROR:
 		read_near(p, t, e->sector, e->sectors, now);
 		break;
 	case AGENT_MOVED:
-		check_soon(t, now);
+		check_soon(t, CHECK_MOVED, now);
 		if (e->cause == REMAP_CAUSE_READ || e->cause == REMAP_CAUSE_WRITE)
 			read_near(p, t, e->sector, e->sectors, now);
 		break;
 	case AGENT_DEGRADED:
-		check_soon(t, now);
+		check_soon(t, CHECK_DEGRADED, now);
 		break;
 	case AGENT_SMART:
-		if (t->scrub_due != NEVER && !t->scrubbing)
-			t->scrub_due = now;
+		want_scrub(t, AGENT_SCRUB_SMART);
 		tell(t, AGENT_TELL_SMART, true, "the disk itself counts more bad sectors than "
 		     "before (SMART)");
 		break;
 	case AGENT_SOMEWHERE:
-		if (t->scrub_due != NEVER && !t->scrubbing &&
-		    (!t->scrubbed || now - t->scrubbed >= HOLD))
-			t->scrub_due = now;
+		/* those of a scrub are its own, and what it has not met yet it comes to */
+		if (!t->scrubbing && !t->scrub_at)
+			want_scrub(t, AGENT_SCRUB_SOMEWHERE);
 		break;
 	}
 }
@@ -411,22 +594,37 @@ void agent_policy_status(struct agent_policy *p, unsigned int number,
 {
 	static const char * const names[] = REMAP_STATE_NAMES;
 	struct target *t = find(p, number);
-	u32 few;
+	struct agent_told told;
 
 	(void)now;
 	if (!t)
 		return;
-	few = s->slots_total / 10;
-	if (s->state != t->status.state && s->state != REMAP_ACTIVE)
-		tell(t, AGENT_TELL_STATE, true, "state is %s", names[s->state]);
-	else if (s->state != t->status.state)
+	told = t->told;
+	told.status = true;
+	told.state = s->state;
+	told.lost = s->lost_sectors;
+	told.few_slots = s->slots_free <= s->slots_total / 10;
+	if (!t->told.status) {
+		t->told.state = REMAP_ACTIVE;
+		t->told.lost = 0;
+		t->told.few_slots = false;
+	}
+	if (told.state != t->told.state && told.state != REMAP_ACTIVE)
+		tell(t, AGENT_TELL_STATE, true, "state is %s", names[told.state]);
+	else if (told.state != t->told.state)
 		tell(t, AGENT_TELL_STATE, false, "state is active again");
-	if (s->lost_sectors > t->status.lost_sectors)
+	if (told.lost > t->told.lost && t->told.status)
 		tell(t, AGENT_TELL_LOST, true, "%" PRIu64 " sectors are lost, there were %"
-		     PRIu64, s->lost_sectors, t->status.lost_sectors);
-	if (s->slots_free <= few && (!t->status.slots_total || t->status.slots_free > few))
+		     PRIu64, told.lost, t->told.lost);
+	else if (told.lost > t->told.lost)
+		tell(t, AGENT_TELL_LOST, true, "%" PRIu64 " sectors are lost", told.lost);
+	if (told.few_slots && !t->told.few_slots)
 		tell(t, AGENT_TELL_SLOTS, true, "%u of %u slots are left", s->slots_free,
 		     s->slots_total);
+	t->changed |= !t->told.status || told.state != t->told.state ||
+		      told.lost != t->told.lost || told.few_slots != t->told.few_slots;
+	t->told = told;
+	t->pause_came |= s->state == REMAP_PAUSED;
 	t->status = *s;
 }
 
@@ -447,42 +645,58 @@ static void act(struct agent_action *a, const struct target *t, enum agent_actio
 	va_end(ap);
 }
 
-static struct suspect *first_wanted(struct target *t)
+/* That which is to be moved first. */
+static struct suspect *first_wanted(const struct target *t)
 {
-	for (unsigned int i = 0; i < SETS * WAYS; i++)
-		if (t->suspect[i / WAYS][i % WAYS].wanted)
-			return &t->suspect[i / WAYS][i % WAYS];
-	return NULL;
+	const struct suspect *found = NULL;
+
+	for (unsigned int i = 0; t->wanted && i < SETS * WAYS; i++) {
+		const struct suspect *s = &t->suspect[i / WAYS][i % WAYS];
+
+		if (s->wanted && (!found || s->move_at < found->move_at))
+			found = s;
+	}
+	return (struct suspect *)found;
 }
 
 static bool next_move(struct agent_policy *p, struct target *t, u64 now, struct agent_action *a)
 {
-	struct suspect *s;
+	struct suspect *s = first_wanted(t);
+	u64 sector, seconds;
 
-	if (t->moving || !t->wanted || t->status.state != REMAP_ACTIVE)
+	if (!s || now < s->move_at || t->moving || t->status.state != REMAP_ACTIVE)
 		return false;
-	s = first_wanted(t);
 	s->wanted = false;
 	t->wanted--;
-	t->moved_today++;
 	s->held_until = now + HOLD;
+	sector = s->block * t->block_sectors;
+	seconds = s->strike[0] - s->strike[p->config.strikes - 1];
 	if (p->config.dry_run) {
-		act(a, t, AGENT_TELL, 0, 0, "would move block %" PRIu64 " (sector %" PRIu64 "): "
-		    "slow or hard to read %u times in %" PRIu64 " s (dry run)", s->block,
-		    s->block * t->block_sectors, p->config.strikes,
-		    now - s->strike[p->config.strikes - 1]);
+		t->would_today++;
+		act(a, t, AGENT_TELL, sector, t->block_sectors, "would move block %" PRIu64
+		    " (sector %" PRIu64 "): slow or hard to read %u times in %" PRIu64
+		    " s (dry run)", s->block, sector, p->config.strikes, seconds);
 		a->tell = AGENT_TELL_DRY_RUN;
 		return true;
 	}
 	t->moving = true;
-	act(a, t, AGENT_MOVE, s->block * t->block_sectors, t->block_sectors, "block %" PRIu64
+	t->moved_today++;
+	t->changed = true;
+	act(a, t, AGENT_MOVE, sector, t->block_sectors, "block %" PRIu64
 	    " was slow or hard to read %u times in %" PRIu64 " s", s->block, p->config.strikes,
-	    now - s->strike[p->config.strikes - 1]);
+	    seconds);
 	return true;
 }
 
 static bool next_check(struct target *t, u64 now, struct agent_action *a)
 {
+	static const char *const why[] = {
+		[CHECK_START] = "the agent has not seen them yet", [CHECK_TIME] = "it is time to",
+		[CHECK_MOVED] = "blocks were moved",
+		[CHECK_DEGRADED] = "a write to the spare failed",
+		[CHECK_REPAIRED] = "after the repair", [CHECK_AGAIN] = "the last time it failed",
+	};
+
 	if (t->checking)
 		return false;
 	if (t->repair) {
@@ -497,7 +711,7 @@ static bool next_check(struct target *t, u64 now, struct agent_action *a)
 		return false;
 	t->checking = true;
 	t->check_at = NEVER;
-	act(a, t, AGENT_CHECK, 0, 0, t->repaired ? "after the repair" : "it is time to");
+	act(a, t, AGENT_CHECK, 0, 0, "%s", why[t->check_for]);
 	return true;
 }
 
@@ -530,12 +744,15 @@ static bool next_look(struct target *t, u64 now, struct agent_action *a)
 	if (!s)
 		return false;
 	s->look_at = 0;
-	t->reading = true;
+	t->reading = t->looking = true;
+	t->look_bad = t->pause_came = false;
+	t->look_block = s->block;
 	t->under_way = (struct agent_range){
 		s->block * t->block_sectors, (s->block + 1) * t->block_sectors,
 	};
 	act(a, t, AGENT_READ, t->under_way.first, t->block_sectors, "it was slow or hard to read: "
 	    "was that chance?");
+	a->look = true;
 	return true;
 }
 
@@ -543,9 +760,10 @@ static bool next_read(struct target *t, u64 now, struct agent_action *a)
 {
 	struct agent_range *r;
 
-	if (t->reading || !t->ranges || t->status.state == REMAP_PAUSED)
+	if (t->reading || !t->ranges || now < t->read_at || t->status.state == REMAP_PAUSED)
 		return false;
 	t->reading = true;
+	t->pause_came = false;
 	r = &t->range[--t->ranges];
 	t->under_way = *r;
 	t->lately[t->lately_next].range = *r;
@@ -556,14 +774,47 @@ static bool next_read(struct target *t, u64 now, struct agent_action *a)
 	return true;
 }
 
-static bool next_scrub(struct target *t, u64 now, struct agent_action *a)
+/* Times may lie before the agent's clock began. */
+static u64 after(u64 then, u64 seconds)
 {
-	if (t->scrubbing || now < t->scrub_due || t->status.state == REMAP_PAUSED)
+	u64 at = then + seconds;
+
+	return at > INT64_MAX ? 0 : at;
+}
+
+static u64 scrub_due(const struct agent_policy *p, const struct target *t)
+{
+	u64 at = 0;
+
+	if (!p->config.scrub_interval || t->scrubbing)
+		return NEVER;
+	if (t->ever_scrubbed && !t->scrub_at) {
+		if (!t->scrub_for)
+			at = after(t->scrubbed, p->config.scrub_interval);
+		else if (t->scrub_for == AGENT_SCRUB_SOMEWHERE || t->scrub_for == AGENT_SCRUB_MANY)
+			at = after(t->scrubbed, HOLD);
+	}
+	return at < t->scrub_wait ? t->scrub_wait : at;
+}
+
+static bool next_scrub(const struct agent_policy *p, struct target *t, u64 now,
+		       struct agent_action *a)
+{
+	static const char *const why[] = {
+		[AGENT_SCRUB_TIME] = "it is time to",
+		[AGENT_SCRUB_SMART] = "the disk itself counts more bad sectors than before",
+		[AGENT_SCRUB_SOMEWHERE] = "something was wrong, and it is not known where",
+		[AGENT_SCRUB_MANY] = "something was wrong in very many places",
+	};
+
+	if (t->status.state == REMAP_PAUSED || now < scrub_due(p, t))
 		return false;
 	t->scrubbing = true;
-	t->scrub_due = NEVER;
-	act(a, t, AGENT_SCRUB, t->scrub_at, t->sectors - t->scrub_at, t->scrub_at ?
-	    "going on where it stopped" : "it is time to");
+	t->pause_came = false;
+	t->scrub_for = t->scrub_for ?: AGENT_SCRUB_TIME;
+	t->changed = true;
+	act(a, t, AGENT_SCRUB, t->scrub_at, t->sectors - t->scrub_at, "%s%s%s", t->scrub_at ?
+	    "going on where it stopped (" : "", why[t->scrub_for], t->scrub_at ? ")" : "");
 	return true;
 }
 
@@ -576,40 +827,108 @@ bool agent_policy_next(struct agent_policy *p, u64 now, struct agent_action *a)
 			return true;
 		}
 		if (next_move(p, t, now, a) || next_check(t, now, a) || next_look(t, now, a) ||
-		    next_read(t, now, a) || next_scrub(t, now, a))
+		    next_read(t, now, a) || next_scrub(p, t, now, a))
 			return true;
 	}
 	return false;
 }
 
-static void checked(struct agent_policy *p, struct target *t, bool whole, u64 now)
+/* How long to wait before the next try: longer each time. */
+static u64 longer(u64 *wait)
+{
+	*wait = !*wait ? RETRY : *wait * 2 < HOLD ? *wait * 2 : HOLD;
+	return *wait;
+}
+
+static void check_later(struct target *t, enum check reason, u64 at)
+{
+	/* something may have happened while it ran */
+	if (t->check_at < at)
+		return;
+	t->check_at = at;
+	t->check_for = reason;
+}
+
+static void told_replicas(struct target *t, bool told)
+{
+	t->changed |= t->told.replicas != told;
+	t->told.replicas = told;
+}
+
+static void checked(struct agent_policy *p, struct target *t, enum agent_result result, u64 now)
 {
 	t->checked = now;
-	/* something may have happened while it ran */
-	if (t->check_at > now + p->config.check_interval)
-		t->check_at = now + p->config.check_interval;
-	if (whole) {
-		if (t->told_replicas)
+	if (result == AGENT_UNKNOWN) {
+		/* whether the spare is well is another question */
+		check_later(t, CHECK_AGAIN, now + longer(&t->check_wait));
+		return;
+	}
+	t->check_wait = 0;
+	check_later(t, CHECK_TIME, now + p->config.check_interval);
+	if (result == AGENT_GOOD) {
+		if (t->told.replicas)
 			tell(t, AGENT_TELL_REPLICAS, false, "all five replicas of the metadata "
 			     "are whole again");
-		t->told_replicas = t->repaired = false;
+		told_replicas(t, false);
+		t->repaired = false;
 	} else if (p->config.dry_run) {
-		if (!t->told_replicas)
+		if (!t->told.replicas)
 			tell(t, AGENT_TELL_DRY_RUN, true, "would repair the replicas of the "
 			     "metadata, which are not whole (dry run)");
-		t->told_replicas = true;
+		told_replicas(t, true);
 	} else if (!t->repaired) {
 		t->repair = true;
 	} else {
-		if (!t->told_replicas)
+		if (!t->told.replicas)
 			tell(t, AGENT_TELL_REPLICAS, true, "replicas of the metadata are not "
 			     "whole, and repair does not help: replace the spare");
-		t->told_replicas = true;
+		told_replicas(t, true);
 		t->repaired = false;
 	}
 }
 
-void agent_policy_done(struct agent_policy *p, const struct agent_action *a, bool ok, u64 now)
+static void moved(struct target *t, const struct agent_action *a, enum agent_result result,
+		  const char *why, u64 now)
+{
+	struct suspect *s = known_suspect(t, a->sector / t->block_sectors);
+	struct agent_action *told;
+
+	t->moving = false;
+	if (result == AGENT_GOOD)
+		return;
+	if (result == AGENT_UNKNOWN) {
+		/* nothing was done that would count */
+		t->moved_today -= t->moved_today > 0;
+		t->changed = true;
+		if (s)
+			s->held_until = now + RETRY;
+	}
+	told = tell(t, AGENT_TELL_NOT_MOVED, false, "sector %" PRIu64 " could not be moved: %s",
+		    a->sector, why ?: "no reason was given");
+	if (told) {
+		told->sector = a->sector;
+		told->count = a->count;
+	}
+}
+
+static void scrubbed(struct target *t, enum agent_result result, u64 now)
+{
+	t->scrubbing = false;
+	t->changed = true;
+	if (result == AGENT_UNKNOWN) {
+		t->scrub_wait = t->pause_came ? now : now + HOLD;
+		return;
+	}
+	t->scrub_at = 0;
+	t->scrubbed = now;
+	t->ever_scrubbed = true;
+	t->scrub_for = t->scrub_then;
+	t->scrub_then = AGENT_SCRUB_NONE;
+	t->scrub_wait = 0;
+}
+
+void agent_policy_done(struct agent_policy *p, const struct agent_action *a,
+		       enum agent_result result, const char *why, u64 now)
 {
 	struct target *t = find(p, a->target);
 
@@ -617,33 +936,40 @@ void agent_policy_done(struct agent_policy *p, const struct agent_action *a, boo
 		return;
 	switch (a->kind) {
 	case AGENT_MOVE:
-		t->moving = false;
-		if (!ok)
-			tell(t, AGENT_TELL_NOT_MOVED, false, "sector %" PRIu64 " could not be "
-			     "moved", a->sector);
+		moved(t, a, result, why, now);
 		break;
 	case AGENT_READ:
 		t->reading = false;
-		if (!ok && t->status.state == REMAP_PAUSED)
-			add_range(t, t->under_way.first, t->under_way.end);
+		t->changed = true;
+		if (t->looking) {
+			looked(p, t, result, now);
+			break;
+		}
+		if (result != AGENT_UNKNOWN) {
+			t->read_at = t->read_wait = 0;
+			break;
+		}
+		if (!t->pause_came)
+			t->read_at = now + longer(&t->read_wait);
+		if (t->under_way.first < t->under_way.end)
+			add_range(p, t, t->under_way.first, t->under_way.end);
 		break;
 	case AGENT_CHECK:
 		t->checking = false;
-		checked(p, t, ok, now);
+		checked(p, t, result, now);
 		break;
 	case AGENT_REPAIR:
 		t->checking = false;
+		if (result == AGENT_UNKNOWN) {
+			check_later(t, CHECK_AGAIN, now + longer(&t->check_wait));
+			break;
+		}
 		t->repaired = true;
 		t->check_at = now;
+		t->check_for = CHECK_REPAIRED;
 		break;
 	case AGENT_SCRUB:
-		t->scrubbing = false;
-		if (ok) {
-			t->scrub_at = 0;
-			t->scrubbed = now;
-		}
-		t->scrub_due = !p->config.scrub_interval ? NEVER :
-			       now + (ok ? p->config.scrub_interval : HOLD);
+		scrubbed(t, result, now);
 		break;
 	case AGENT_TELL:
 		break;
@@ -658,8 +984,14 @@ void agent_policy_progress(struct agent_policy *p, const struct agent_action *a,
 		return;
 	if (a->kind == AGENT_SCRUB)
 		t->scrub_at = sector < t->sectors ? sector : 0;
-	else if (a->kind == AGENT_READ)
-		t->under_way.first = sector;
+	else if (a->kind == AGENT_READ)	/* which ends with a block, perhaps further on */
+		t->under_way.first = sector < t->under_way.end ? sector : t->under_way.end;
+}
+
+static void earlier(u64 *at, u64 other)
+{
+	if (other < *at)
+		*at = other;
 }
 
 u64 agent_policy_wake(const struct agent_policy *p)
@@ -668,16 +1000,20 @@ u64 agent_policy_wake(const struct agent_policy *p)
 
 	for (const struct target *t = p->targets; t; t = t->next) {
 		bool paused = t->status.state == REMAP_PAUSED;
+		bool active = t->status.state == REMAP_ACTIVE;
 
-		if (t->tells || (t->repair && !paused) || (t->ranges && !t->reading && !paused) ||
-		    (t->wanted && !t->moving && t->status.state == REMAP_ACTIVE))
+		if (t->tells || (t->repair && !paused))
 			return 0;
-		if (!t->checking && t->check_at < at)
-			at = t->check_at;
-		if (!t->reading && t->status.state == REMAP_ACTIVE && t->look_at < at)
-			at = t->look_at;
-		if (!t->scrubbing && !paused && t->scrub_due < at)
-			at = t->scrub_due;
+		if (t->ranges && !t->reading && !paused)
+			earlier(&at, t->read_at);
+		if (t->wanted && !t->moving && active)
+			earlier(&at, first_wanted(t)->move_at);
+		if (!t->checking)
+			earlier(&at, t->check_at);
+		if (!t->reading && active)
+			earlier(&at, t->look_at);
+		if (!paused)
+			earlier(&at, scrub_due(p, t));
 	}
 	return at;
 }

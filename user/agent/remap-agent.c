@@ -121,6 +121,10 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 	(void)s;
 	(void)si;
 	sd_notify(0, "RELOADING=1");
+	if (a->ending) {
+		sd_notify(0, "STOPPING=1");
+		return 0;
+	}
 	if (read_config(env)) {
 		agent_say(a, LOG_ERR, NULL, NULL, NULL, "the configuration stays as it was");
 	} else {
@@ -131,7 +135,7 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 				serve_as_before(a, &before);
 			}
 		}
-		agent_reconfigure(a);
+		agent_reconfigure(a, &before);
 		agent_say(a, LOG_INFO, NULL, NULL, NULL, "read the configuration again");
 	}
 	sd_notify(0, "READY=1");
@@ -140,11 +144,17 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 
 /* ---- begin and end ---- */
 
+/* Once is a request, twice is impatience. */
 static int on_exit_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *arg)
 {
+	struct env *env = arg;
+
 	(void)si;
-	(void)arg;
-	return sd_event_exit(sd_event_source_get_event(s), EXIT_GOOD);
+	sd_notify(0, "STOPPING=1");
+	if (env->agent.ending)
+		return sd_event_exit(sd_event_source_get_event(s), EXIT_GOOD);
+	agent_stop(&env->agent);
+	return 0;
 }
 
 /* Is standard error the journal? systemd says which file that would be. */
@@ -170,9 +180,11 @@ static int signals(struct env *env)
 	sigaddset(&mask, SIGHUP);
 	sigprocmask(SIG_BLOCK, &mask, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	r = sd_event_add_signal(loop, NULL, SIGTERM, on_exit_signal, NULL);
+	/* ignored, as whoever started us may have it, nobody is told how his children ended */
+	signal(SIGCHLD, SIG_DFL);
+	r = sd_event_add_signal(loop, NULL, SIGTERM, on_exit_signal, env);
 	if (r >= 0)
-		r = sd_event_add_signal(loop, NULL, SIGINT, on_exit_signal, NULL);
+		r = sd_event_add_signal(loop, NULL, SIGINT, on_exit_signal, env);
 	if (r >= 0)
 		r = sd_event_add_signal(loop, NULL, SIGHUP, on_reload, env);
 	return r;
@@ -202,7 +214,6 @@ static int run(struct env *env)
 			  ", in a dry run" : "", a->settings.metrics ? ", metrics at " : "",
 			  a->settings.metrics ? a->settings.metrics_at : "");
 		r = sd_event_loop(a->loop);
-		sd_notify(0, "STOPPING=1");
 		if (r < 0)
 			remap_fail_errno(&err, r, "the event loop has ended");
 		agent_end(a);
@@ -271,6 +282,7 @@ int main(int argc, char **argv)
 		return EXIT_PROBLEM;
 	}
 	a->share = &share;
+	snprintf(a->pid, sizeof(a->pid), "%d", (int)getpid());
 	r = run(&env);
 	a->share = NULL;
 	agent_share_end(&share);

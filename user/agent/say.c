@@ -4,6 +4,7 @@
  * error, one line each; to the file that others read; and the program that is run for what a person
  * should know.
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,7 +16,9 @@
 #include "agent.h"
 #include "text.h"
 
-#define PROGRAMS	8	/* that run at once; what comes then is dropped, and counted */
+#define PROGRAMS	8	/* that run at once */
+#define NEWS		64	/* that wait for them; beyond that is dropped, and counted */
+#define DROPPED_SECONDS	60	/* between lines about that */
 #define PROGRAM_SECONDS	60
 #define FIELDS		12
 
@@ -171,21 +174,22 @@ static void on_program(void *arg, int status, const char *output)
 	else if (status)
 		agent_say(a, LOG_WARNING, NULL, NULL, NULL, "%s ended with status %d",
 			  a->settings.program, status);
+	agent_tell_on(a);
 }
 
 /* The environment it gets, in which lists begin with what remap-agent's own has. */
-static char **program_env(const struct agent_target *t, const struct agent_action *act)
+static char **program_env(const struct agent_news *n)
 {
-	size_t n = 0, i = 0;
+	size_t vars = 0, i = 0;
 	char **env;
 	bool ok;
 
-	while (environ[n])
-		n++;
-	env = calloc(n + 8, sizeof(*env));
+	while (environ[vars])
+		vars++;
+	env = calloc(vars + 8, sizeof(*env));
 	if (!env)
 		return NULL;
-	for (size_t k = 0; k < n; k++) {
+	for (size_t k = 0; k < vars; k++) {
 		/* as of a service: not for others */
 		if (strncmp(environ[k], "NOTIFY_SOCKET=", 14) &&
 		    strncmp(environ[k], "WATCHDOG_", 9)) {
@@ -193,46 +197,115 @@ static char **program_env(const struct agent_target *t, const struct agent_actio
 			i += !!env[i];
 		}
 	}
-	ok = asprintf(&env[i++], "REMAP_EVENT=%s", agent_tell_name(act->tell)) > 0 &&
-	     asprintf(&env[i++], "REMAP_NAME=%s", t->dm.name) > 0 &&
-	     asprintf(&env[i++], "REMAP_UUID=%s", t->key) > 0 &&
-	     asprintf(&env[i++], "REMAP_SEVERITY=%s", act->urgent ? "alert" : "info") > 0 &&
-	     asprintf(&env[i++], "REMAP_MESSAGE=%s", act->why) > 0;
+	ok = asprintf(&env[i++], "REMAP_EVENT=%s", agent_tell_name(n->act.tell)) > 0 &&
+	     asprintf(&env[i++], "REMAP_NAME=%s", n->name) > 0 &&
+	     asprintf(&env[i++], "REMAP_UUID=%s", n->key) > 0 &&
+	     asprintf(&env[i++], "REMAP_SEVERITY=%s", n->act.urgent ? "alert" : "info") > 0 &&
+	     asprintf(&env[i++], "REMAP_MESSAGE=%s", n->act.why) > 0;
 	if (!ok)
 		env[i - 1] = NULL;
 	return env;
 }
 
-void agent_tell(struct agent *a, struct agent_target *t, const struct agent_action *act)
+static int run_program(struct agent *a, struct agent_news *n, struct remap_err *err)
 {
 	char *argv[] = {
-		a->settings.program, (char *)agent_tell_name(act->tell), t->dm.name,
-		(char *)act->why, NULL,
+		a->settings.program, (char *)agent_tell_name(n->act.tell), n->name, n->act.why,
+		NULL,
 	};
+	char **env = program_env(n);
 	struct agent_child_spec spec = {
-		.argv = argv, .seconds = PROGRAM_SECONDS, .ended = on_program, .arg = a,
+		.argv = argv, .env = env, .seconds = PROGRAM_SECONDS, .group = true,
+		.ended = on_program, .arg = a,
 	};
 	struct agent_child *c;
+	int r = env ? agent_child_run(a->loop, &spec, &c, err) :
+		remap_fail_errno(err, -ENOMEM, "cannot run %s", a->settings.program);
+
+	a->programs += !r;
+	for (size_t i = 0; env && env[i]; i++)
+		free(env[i]);
+	free(env);
+	return r;
+}
+
+static void dropped(struct agent *a, const char *why)
+{
+	u64 now = agent_now();
+
+	a->programs_dropped++;
+	if (a->said_dropped && now - a->said_dropped < DROPPED_SECONDS)
+		return;
+	a->said_dropped = now;
+	agent_say(a, LOG_WARNING, NULL, NULL, NULL, "%s was not told of all: %s (%llu events in "
+		  "all)", a->settings.program, why, (unsigned long long)a->programs_dropped);
+}
+
+static struct agent_news *take_news(struct agent *a, struct agent_news **link)
+{
+	struct agent_news *n = *link;
+
+	*link = n->next;
+	a->n_news--;
+	return n;
+}
+
+/* Alerts first, else in their order. The oldest that is no alert makes room where there is none. */
+static void add_news(struct agent *a, struct agent_news *n)
+{
+	struct agent_news **link = &a->news;
+
+	while (*link && ((*link)->act.urgent || !n->act.urgent))
+		link = &(*link)->next;
+	n->next = *link;
+	*link = n;
+	if (++a->n_news <= NEWS)
+		return;
+	for (link = &a->news; *link && (*link)->act.urgent; link = &(*link)->next)
+		;
+	free(take_news(a, *link ? link : &a->news));
+	dropped(a, "too many at once");
+}
+
+void agent_tell_on(struct agent *a)
+{
+	struct agent_news *n;
 	struct remap_err err;
-	char **env;
+	int r;
+
+	while (a->news && a->programs < PROGRAMS) {
+		n = a->news;
+		r = *a->settings.program ? run_program(a, n, &err) : 0;
+		if (r == -EAGAIN || r == -ENOMEM || r == -EMFILE || r == -ENFILE)
+			return;		/* there may be room later */
+		if (r)
+			dropped(a, err.text);
+		free(take_news(a, &a->news));
+	}
+}
+
+void agent_tell_end(struct agent *a)
+{
+	while (a->news)
+		free(take_news(a, &a->news));
+}
+
+void agent_tell(struct agent *a, struct agent_target *t, const struct agent_action *act)
+{
+	struct agent_news *n;
 
 	t->told[act->tell]++;
 	agent_say(a, act->urgent ? LOG_ALERT : LOG_NOTICE, t, act, NULL, "%s", act->why);
 	if (!*a->settings.program)
 		return;
-	if (a->programs == PROGRAMS) {
-		if (!a->programs_dropped++)
-			agent_say(a, LOG_WARNING, NULL, NULL, NULL, "%u times %s runs already: "
-				  "it is not told of more", PROGRAMS, a->settings.program);
+	n = calloc(1, sizeof(*n));
+	if (!n) {
+		dropped(a, "out of memory");
 		return;
 	}
-	env = program_env(t, act);
-	spec.env = env;
-	if (env && !agent_child_run(a->loop, &spec, &c, &err))
-		a->programs++;
-	else
-		agent_say(a, LOG_ERR, NULL, NULL, NULL, "%s", env ? err.text : "out of memory");
-	for (size_t i = 0; env && env[i]; i++)
-		free(env[i]);
-	free(env);
+	n->act = *act;
+	snprintf(n->name, sizeof(n->name), "%s", t->dm.name);
+	snprintf(n->key, sizeof(n->key), "%s", t->key);
+	add_news(a, n);
+	agent_tell_on(a);
 }

@@ -17,8 +17,9 @@ static bool number(struct json_object *o, const char *name, u64 *value)
 	return true;
 }
 
-static bool ata(struct json_object *o, u64 *bad)
+static bool ata(struct json_object *o, u64 count[AGENT_SMART_COUNTS])
 {
+	static const u64 ids[AGENT_SMART_COUNTS] = { 5, 197, 198 };
 	struct json_object *attributes, *table, *raw;
 	bool found = false;
 
@@ -30,25 +31,50 @@ static bool ata(struct json_object *o, u64 *bad)
 		struct json_object *a = json_object_array_get_idx(table, i);
 		u64 id, value;
 
-		if (!number(a, "id", &id) || (id != 5 && id != 197 && id != 198) ||
-		    !json_object_object_get_ex(a, "raw", &raw) || !number(raw, "value", &value))
+		if (!number(a, "id", &id) || !json_object_object_get_ex(a, "raw", &raw) ||
+		    !number(raw, "value", &value))
 			continue;
-		/* some vendors keep other things in the upper half */
-		*bad += value & 0xffffffff;
-		found = true;
+		for (int k = 0; k < AGENT_SMART_COUNTS; k++) {
+			if (ids[k] != id)
+				continue;
+			/* some vendors keep other things in the upper half */
+			count[k] = value & 0xffffffff;
+			found = true;
+		}
 	}
 	return found;
 }
 
-bool agent_smart_bad(const char *json, u64 *bad)
+bool agent_smart_read(struct agent_smart *s, const char *json)
 {
 	struct json_object *o = json_tokener_parse(json), *log;
-	bool found;
 
-	*bad = 0;
-	found = ata(o, bad) || number(o, "scsi_grown_defect_list", bad) ||
-		(json_object_object_get_ex(o, "nvme_smart_health_information_log", &log) &&
-		 number(log, "media_errors", bad));
+	*s = (struct agent_smart){ .known = false };
+	s->known = ata(o, s->count) ||
+		   number(o, "scsi_grown_defect_list", &s->count[AGENT_SMART_REALLOCATED]) ||
+		   (json_object_object_get_ex(o, "nvme_smart_health_information_log", &log) &&
+		    number(log, "media_errors", &s->count[AGENT_SMART_UNCORRECTABLE]));
 	json_object_put(o);
-	return found;
+	return s->known;
+}
+
+bool agent_smart_rose(const struct agent_smart *before, const struct agent_smart *now)
+{
+	u64 sum = 0;
+	bool rose = false;
+
+	if (!before->known || !now->known)
+		return false;
+	for (int k = 0; k < AGENT_SMART_COUNTS; k++) {
+		rose |= now->count[k] > before->count[k];
+		sum += now->count[k];
+	}
+	return before->sum ? sum > before->count[0] : rose;
+}
+
+u64 agent_smart_bad(const struct agent_smart *s)
+{
+	u64 pending = s->count[AGENT_SMART_PENDING], not = s->count[AGENT_SMART_UNCORRECTABLE];
+
+	return s->count[AGENT_SMART_REALLOCATED] + (pending > not ? pending : not);
 }

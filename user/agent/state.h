@@ -9,26 +9,34 @@
 #include <sys/types.h>
 #include "err.h"
 #include "policy.h"
+#include "smart.h"
+
+#define AGENT_STATE_LARGEST	(1 << 16)	/* bytes of a file, and then some */
 
 struct agent_state {
 	struct agent_memory memory;
-	bool smart_known;
-	u64 smart_bad;			/* sectors, when SMART was asked last */
+	struct agent_smart smart;	/* when it was asked last */
 };
 
 /**
- * agent_state_load() - @key: what the target is called for good, a uuid or a name
- *
- * Return: 0; -ENOENT if there is none; or an error, as when it makes no sense. Then, too, @s says
- * that nothing is known.
+ * agent_state_read() - the text of what was saved; may wait for the disk, as save() may
+ * @key: what the target is called for good, a uuid or a name
+ * @text: result, to be freed; NULL if there is none
  */
-int agent_state_load(const char *folder, const char *key, struct agent_state *s,
-		     struct remap_err *err);
+int agent_state_read(const char *folder, const char *key, char **text, struct remap_err *err);
+
+/**
+ * agent_state_parse() - what that says
+ *
+ * Files of version 1 of all times are understood: what they lack is not known.
+ * Return: 0, or -EINVAL if it makes no sense; then @s says that nothing is known.
+ */
+int agent_state_parse(const char *text, struct agent_state *s);
 
 /** agent_state_text() - for agent_state_save(). Caller frees. Return: NULL if there is no memory */
 char *agent_state_text(const struct agent_state *s);
 
-/** agent_state_save() - may wait for the disk, which is why the agent lets a child do it */
+/** agent_state_save() - one at a time, if several would save the same; all of it or nothing */
 int agent_state_save(const char *folder, const char *key, const char *text, struct remap_err *err);
 
 #endif

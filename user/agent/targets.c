@@ -31,7 +31,11 @@
 #define SMART_SECONDS	60
 #define SMART_KEEP	(1 << 20)
 #define TAKES		10		/* times in a second that events are taken */
+#define SAVE_WAIT	60		/* s at most before what was not saved is tried again */
 #define END_SECONDS	5		/* for what is to be saved */
+
+/* The beginning of a helper's arguments. */
+#define HELPER(a)	(char *)(a)->self, "--helper", (a)->pid
 
 u64 agent_now(void)
 {
@@ -50,43 +54,128 @@ static bool under_way(const struct agent_target *t, enum agent_action_kind kind)
 
 /* ---- what outlives us ---- */
 
-static void saved(void *arg, int status, const char *output)
+/* As it is now. What of it is a time is told by how long ago that was. */
+static void take_state(struct agent_saver *s)
 {
-	struct agent_target *t = arg;
+	struct agent_target *t = s->target;
 
-	t->saver = NULL;
-	if (!status)
+	if (!t || !agent_policy_memory(s->agent->policy, t->number, agent_now(), &s->state.memory))
 		return;
-	agent_say(t->agent, LOG_WARNING, t, NULL, NULL, "cannot save what was done: %.*s",
-		  (int)strcspn(output, "\n"), strncmp(output, "error ", 6) ? "?" : output + 6);
+	s->state.smart = t->smart;
+	snprintf(s->name, sizeof(s->name), "%s", t->dm.name);
 }
 
-static void save(struct agent_target *t)
+static void free_saver(struct agent_saver *s)
+{
+	struct agent_saver **link = &s->agent->savers;
+
+	while (*link != s)
+		link = &(*link)->next;
+	*link = s->next;
+	free(s);
+}
+
+/* Later, and later still; it is said once. */
+static void not_saved(struct agent_saver *s, const char *why)
+{
+	if (!s->wait)
+		agent_say(s->agent, LOG_WARNING, s->target, NULL, NULL, "cannot save what was "
+			  "done%s%s: %s; trying again until it can be", s->target ? "" : " to ",
+			  s->target ? "" : s->name, why);
+	s->wait = !s->wait ? 1 : s->wait * 2 < SAVE_WAIT ? s->wait * 2 : SAVE_WAIT;
+	s->due = true;
+}
+
+static void leave_if_saved(struct agent *a);
+
+static void saved(void *arg, int status, const char *output)
+{
+	struct agent_saver *s = arg;
+	struct agent *a = s->agent;
+	const char *why = strncmp(output, "error ", 6) ? "?" : output + 6;
+	char line[200];
+
+	s->child = NULL;
+	if (status) {
+		snprintf(line, sizeof(line), "%.*s", (int)strcspn(why, "\n"), why);
+		not_saved(s, line);
+	} else {
+		if (s->wait)
+			agent_say(a, LOG_NOTICE, s->target, NULL, NULL, "what was done%s%s is "
+				  "saved again", s->target ? "" : " to ", s->target ? "" : s->name);
+		s->wait = 0;
+		if (!s->target && !s->due)
+			free_saver(s);
+	}
+	leave_if_saved(a);
+}
+
+/* One at a time, or an older state could be the last one to be saved. */
+static void save(struct agent_saver *s)
+{
+	struct agent *a = s->agent;
+	struct remap_err err = { .text = "out of memory" };
+	_cleanup_free_ char *text = NULL;
+
+	if (!s->due || s->child)
+		return;
+	take_state(s);
+	text = agent_state_text(&s->state);
+	s->at = agent_now();
+	s->due = false;
+	if (text) {
+		char *argv[] = { HELPER(a), "save", (char *)a->state_folder, s->key, text, NULL };
+		struct agent_child_spec spec = {
+			.argv = argv, .keep = 300, .ended = saved, .arg = s,
+		};
+
+		agent_child_run(a->loop, &spec, &s->child, &err);
+	}
+	if (!s->child)
+		not_saved(s, err.text);
+}
+
+static u64 save_at(const struct agent_saver *s)
+{
+	return s->due && !s->child ? s->at + 1 + s->wait : UINT64_MAX;
+}
+
+/* At most once a second each. */
+static void save_all(struct agent *a)
+{
+	u64 now = agent_now();
+
+	for (struct agent_target *t = a->targets; t; t = t->next) {
+		t->unsaved |= agent_policy_changed(a->policy, t->number);
+		if (!t->known || !t->unsaved)
+			continue;
+		t->saver->due = true;
+		t->unsaved = false;
+	}
+	for (struct agent_saver *s = a->savers; s; s = s->next)
+		if (save_at(s) <= now)
+			save(s);
+}
+
+/* Of what has gone and come again within the time that it takes to save it, nothing is read. */
+static struct agent_saver *saver_of(struct agent_target *t)
 {
 	struct agent *a = t->agent;
-	struct agent_state s = { .smart_known = t->smart_known, .smart_bad = t->smart_bad };
-	_cleanup_free_ char *text = NULL;
-	struct remap_err err = { .text = "out of memory" };
+	struct agent_saver *s = a->savers;
 
-	if (!t->unsaved || t->saver || !agent_policy_memory(a->policy, t->number, agent_now(),
-							    &s.memory))
-		return;
-	text = agent_state_text(&s);
-	if (text) {
-		char *argv[] = {
-			(char *)a->self, "--helper", "save", (char *)a->state_folder, t->key,
-			text, NULL,
-		};
-		struct agent_child_spec spec = {
-			.argv = argv, .keep = 300, .ended = saved, .arg = t,
-		};
-
-		agent_child_run(a->loop, &spec, &t->saver, &err);
+	while (s && (s->target || strcmp(s->key, t->key)))
+		s = s->next;
+	if (!s) {
+		s = calloc(1, sizeof(*s));
+		if (!s)
+			return NULL;
+		s->agent = a;
+		snprintf(s->key, sizeof(s->key), "%s", t->key);
+		s->next = a->savers;
+		a->savers = s;
 	}
-	if (!t->saver)
-		agent_say(a, LOG_WARNING, t, NULL, NULL, "cannot save what was done: %s", err.text);
-	t->unsaved = false;
-	t->saved_at = agent_now();
+	s->target = t;
+	return s;
 }
 
 /* ---- actions ---- */
@@ -98,19 +187,21 @@ static void says(void *arg, const char *line)
 	struct agent_target *t = j->target;
 	char word[16];
 	unsigned int i;
-	u64 n;
+	u64 n, first;
 
 	if (sscanf(line, "at %" SCNu64, &n) == 1) {
 		j->at = n;
 		agent_policy_progress(t->agent->policy, &j->action, n);
-		if (agent_now() - t->saved_at >= SAVE_AFTER)
+		if (t->known && agent_now() - t->saver->at >= SAVE_AFTER)
 			t->unsaved = true;
 	} else if (sscanf(line, "replica %u %15s", &i, word) == 2 && i < REMAP_ZONES) {
 		for (unsigned int k = 0; k < REMAP_REPLICA_STATES; k++)
 			if (!strcmp(word, states[k]))
 				t->replica[i] = (enum remap_replica_state)k;
-	} else if (sscanf(line, "unreadable %" SCNu64 " %" SCNu64, &j->first, &n) == 2) {
-		j->unreadable = n;
+	} else if (sscanf(line, "unreadable %" SCNu64 " %" SCNu64, &first, &n) == 2) {
+		if (!j->unreadable)
+			j->first = first;
+		j->unreadable = j->unreadable_before + n;
 	} else if (!strncmp(line, "error ", 6)) {
 		snprintf(j->said, sizeof(j->said), "%s", line + 6);
 	}
@@ -178,23 +269,32 @@ static void say_end(struct agent_job *j, bool ok)
 	}
 }
 
+static void on_event(void *arg, const struct telemetry_event *e);
+
 static void finish(struct agent_job *j, int status)
 {
 	struct agent_target *t = j->target;
 	struct agent *a = t->agent;
 	bool reading = j->action.kind == AGENT_READ || j->action.kind == AGENT_SCRUB;
-	bool ok = status == HELPER_GOOD || (reading && status == HELPER_BAD);
+	enum agent_result result = status == HELPER_GOOD ? AGENT_GOOD :
+				   status == HELPER_BAD ? AGENT_BAD : AGENT_UNKNOWN;
+	bool ok = result == AGENT_GOOD || (reading && result == AGENT_BAD);
 
 	j->child = NULL;
 	if (j->action.kind == AGENT_CHECK) {
-		t->replicas_known = status == HELPER_GOOD || status == HELPER_BAD;
+		t->replicas_known = result != AGENT_UNKNOWN;
 		t->checked_at = (u64)time(NULL);
 	}
-	if (status > 128 && !*j->said)
+	if (status == CHILD_LOST && !*j->said)
+		snprintf(j->said, sizeof(j->said), "it is not known how it ended");
+	else if (status > 128 && !*j->said)
 		snprintf(j->said, sizeof(j->said), "killed by signal %d", status - 128);
 	*(ok ? &j->good : &j->bad) += 1;
 	say_end(j, ok);
-	agent_policy_done(a->policy, &j->action, ok, agent_now());
+	/* was a read of it slow? That is known by now, but perhaps not to us */
+	if (a->telemetry && j->action.kind == AGENT_READ)
+		remap_telemetry_poll(a->telemetry, on_event, a, 0);
+	agent_policy_done(a->policy, &j->action, result, *j->said ? j->said : NULL, agent_now());
 	t->unsaved = true;
 }
 
@@ -225,67 +325,97 @@ static void align(struct agent_action *action, const struct agent_target *t)
 	action->count = (end < t->dm.sectors ? end : t->dm.sectors) - action->sector;
 }
 
+/* "NODE:MAJOR:MINOR" */
+static void name_node(char *node, size_t size, dev_t dev)
+{
+	size_t n;
+
+	remap_dev_path(dev, node, size);
+	n = strlen(node);
+	snprintf(node + n, size - n, ":%u:%u", major(dev), minor(dev));
+}
+
+/* From where it has come to. */
+static int begin_read(struct agent_job *j, struct remap_err *err)
+{
+	struct agent_target *t = j->target;
+	const struct agent_action *action = &j->action;
+	char node[PATH_MAX + 32], first[24], count[24], chunk[24], block[24], rate[24];
+
+	name_node(node, sizeof(node), t->dm.rdev);
+	snprintf(first, sizeof(first), "%" PRIu64, j->at);
+	snprintf(count, sizeof(count), "%" PRIu64, action->sector + action->count - j->at);
+	snprintf(block, sizeof(block), "%" PRIu64, (u64)t->dm.word[REMAP_ST_BLOCK_SIZE] >> 9);
+	snprintf(chunk, sizeof(chunk), "%d", CHUNK);
+	snprintf(rate, sizeof(rate), "%" PRIu64, t->agent->settings.scrub_rate);
+	return begin_job(j, (char *[]){ HELPER(t->agent), "read", node, first, count,
+					action->kind == AGENT_READ ? block : chunk, block, rate,
+					action->look ? "usual" : "idle", NULL }, err);
+}
+
 static void start(struct agent *a, struct agent_target *t, const struct agent_action *action)
 {
 	struct agent_job *j = &t->job[action->kind];
-	char name[REMAP_DM_NAME_LEN + 32], node[PATH_MAX + 32], first[24], count[24], chunk[24],
-	     block[24], rate[24];
+	char name[REMAP_DM_NAME_LEN + 32], node[PATH_MAX + 32] = "-", first[24], count[24];
 	const char *kind = agent_action_name(action->kind);
 	struct remap_err err;
-	size_t n;
 	int r;
 
 	*j = (struct agent_job){
-		.target = t, .action = *action, .at = action->sector, .began = (u64)time(NULL),
-		.good = j->good, .bad = j->bad,
+		.target = t, .action = *action, .began = (u64)time(NULL), .good = j->good,
+		.bad = j->bad,
 	};
 	if (action->kind == AGENT_READ)
 		align(&j->action, t);
+	j->at = j->action.sector;
 	snprintf(name, sizeof(name), "%s:%u:%u", t->dm.name, major(t->dm.rdev), minor(t->dm.rdev));
 	snprintf(first, sizeof(first), "%" PRIu64, j->action.sector);
 	snprintf(count, sizeof(count), "%" PRIu64, j->action.count);
-	snprintf(block, sizeof(block), "%" PRIu64, (u64)t->dm.word[REMAP_ST_BLOCK_SIZE] >> 9);
-	snprintf(chunk, sizeof(chunk), "%d", CHUNK);
-	snprintf(rate, sizeof(rate), "%" PRIu64, a->settings.scrub_rate);
 	switch (action->kind) {
 	case AGENT_MOVE:
 		agent_say(a, LOG_NOTICE, t, action, "begun", "moving sectors %" PRIu64 " to %"
 			  PRIu64 ": %s", action->sector, action->sector + action->count - 1,
 			  action->why);
-		r = begin_job(j, (char *[]){ (char *)a->self, "--helper", (char *)kind, name,
-					     first, count, NULL }, &err);
-		t->unsaved = true;	/* it counts for the day, whatever becomes of us */
+		r = begin_job(j, (char *[]){ HELPER(a), (char *)kind, name, first, count, NULL },
+			      &err);
 		break;
 	case AGENT_READ:
 	case AGENT_SCRUB:
 		agent_say(a, action->kind == AGENT_READ ? LOG_INFO : LOG_NOTICE, t, action, "begun",
 			  "reading sectors %" PRIu64 " to %" PRIu64 ": %s", j->action.sector,
 			  j->action.sector + j->action.count - 1, action->why);
-		remap_dev_path(t->dm.rdev, node, sizeof(node));
-		n = strlen(node);
-		snprintf(node + n, sizeof(node) - n, ":%u:%u", major(t->dm.rdev),
-			 minor(t->dm.rdev));
-		r = begin_job(j, (char *[]){ (char *)a->self, "--helper", "read", node, first,
-					     count, action->kind == AGENT_READ ? block : chunk,
-					     block, rate, NULL }, &err);
+		r = begin_read(j, &err);
 		break;
 	case AGENT_CHECK:
-		remap_dev_path(t->dm.spare, node, sizeof(node));
-		n = strlen(node);
-		snprintf(node + n, sizeof(node) - n, ":%u:%u", major(t->dm.spare),
-			 minor(t->dm.spare));
-		if (t->dm.spare_start || !t->dm.spare)
-			strcpy(node, "-");
-		r = begin_job(j, (char *[]){ (char *)a->self, "--helper", (char *)kind, name, node,
-					     t->key, NULL }, &err);
+		agent_say(a, LOG_INFO, t, action, "begun", "checking the replicas of the metadata: "
+			  "%s", action->why);
+		if (!t->dm.spare_start && t->dm.spare)
+			name_node(node, sizeof(node), t->dm.spare);
+		r = begin_job(j, (char *[]){ HELPER(a), (char *)kind, name, node, t->key, NULL },
+			      &err);
 		break;
 	default:
 		agent_say(a, LOG_NOTICE, t, action, "begun", "repairing: %s", action->why);
-		r = begin_job(j, (char *[]){ (char *)a->self, "--helper", (char *)kind, name,
-					     NULL }, &err);
+		r = begin_job(j, (char *[]){ HELPER(a), (char *)kind, name, NULL }, &err);
 		break;
 	}
 	if (r) {
+		snprintf(j->said, sizeof(j->said), "%.199s", err.text);
+		finish(j, HELPER_FAILED);
+	}
+}
+
+/* By other settings from now on: a scrub may take a week. */
+static void read_on(struct agent_job *j)
+{
+	struct remap_err err;
+
+	if (!j->child || j->action.look || j->at >= j->action.sector + j->action.count)
+		return;
+	agent_child_give_up(j->child);
+	j->child = NULL;
+	j->unreadable_before = j->unreadable;
+	if (begin_read(j, &err)) {
 		snprintf(j->said, sizeof(j->said), "%.199s", err.text);
 		finish(j, HELPER_FAILED);
 	}
@@ -302,11 +432,11 @@ static struct agent_target *by_number(const struct agent *a, unsigned int number
 
 static void wake_at(struct agent *a)
 {
-	u64 now = agent_now(), wake = agent_policy_wake(a->policy), next = now + LOOK;
+	u64 now = agent_now(), wake = agent_policy_wake(a->policy), next = a->refresh_at;
 
-	for (const struct agent_target *t = a->targets; t; t = t->next)
-		if (t->unsaved && t->saved_at + 1 < next)
-			next = t->saved_at + 1;
+	for (const struct agent_saver *s = a->savers; s; s = s->next)
+		if (save_at(s) < next)
+			next = save_at(s);
 	if (wake < next)
 		next = wake;
 	if (a->share && a->share->again)
@@ -343,8 +473,8 @@ static void share_target(const struct agent_target *t, struct remap_agent_target
 		.replicas_known = t->replicas_known,
 		.checked = t->checked_at,
 		.moved_today = m.moved_today,
-		.smart_known = t->smart_known,
-		.smart_bad = t->smart_bad,
+		.smart_known = t->smart.known,
+		.smart_bad = agent_smart_bad(&t->smart),
 	};
 	memcpy(to->replica, t->replica, sizeof(to->replica));
 	snprintf(to->name, sizeof(to->name), "%s", t->dm.name);
@@ -386,6 +516,8 @@ static void act(struct agent *a)
 	struct agent_action action;
 	u64 now = agent_now();
 
+	if (a->ending)
+		return;
 	while (agent_policy_next(a->policy, now, &action)) {
 		struct agent_target *t = by_number(a, action.target);
 
@@ -396,9 +528,7 @@ static void act(struct agent *a)
 		else
 			start(a, t, &action);
 	}
-	for (struct agent_target *t = a->targets; t; t = t->next)
-		if (t->saved_at != now)
-			save(t);
+	save_all(a);
 	share_status(a, false);
 	wake_at(a);
 }
@@ -409,21 +539,20 @@ static void smart_ended(void *arg, int status, const char *output)
 {
 	struct agent_target *t = arg;
 	struct agent *a = t->agent;
-	u64 bad;
+	struct agent_smart now;
 
 	(void)status;	/* bits of it say what is wrong with the disk, not with the question */
-	t->smart = NULL;
-	if (!agent_smart_bad(output, &bad))
+	t->asking = NULL;
+	if (!agent_smart_read(&now, output))
 		return;
-	if (t->smart_known && bad > t->smart_bad) {
+	if (agent_smart_rose(&t->smart, &now)) {
 		struct agent_event e = { .kind = AGENT_SMART };
 
 		agent_policy_event(a->policy, t->number, &e, agent_now());
 	}
-	if (!t->smart_known || bad != t->smart_bad)
-		t->unsaved = true;
-	t->smart_known = true;
-	t->smart_bad = bad;
+	t->unsaved |= !t->smart.known || t->smart.sum ||
+		      memcmp(t->smart.count, now.count, sizeof(now.count));
+	t->smart = now;
 	act(a);
 }
 
@@ -437,8 +566,11 @@ static void ask_smart(struct agent_target *t)
 	bool requests;
 	dev_t disk;
 	u64 start, now = agent_now();
+	struct remap_err err;
+	int r;
 
-	if (!a->settings.smart_interval || a->no_smartctl || t->smart || now < t->smart_at)
+	if (!a->settings.smart_interval || a->no_smartctl || !t->known || t->asking ||
+	    now < t->smart_at)
 		return;
 	t->smart_at = now + a->settings.smart_interval;
 	/* what has no requests is no disk: it has none to be asked, or several */
@@ -448,7 +580,11 @@ static void ask_smart(struct agent_target *t)
 	/* a disk that sleeps is not woken for it */
 	spec.argv = (char *[]){ "smartctl", "--nocheck=standby", "--json", "--attributes", node,
 				NULL };
-	if (agent_child_run(a->loop, &spec, &t->smart, NULL)) {
+	r = agent_child_run(a->loop, &spec, &t->asking, &err);
+	if (r && r != -ENOENT)
+		agent_say(a, LOG_WARNING, t, NULL, NULL, "its disk is not asked this time: %s",
+			  err.text);
+	if (r == -ENOENT) {
 		a->no_smartctl = true;
 		agent_say(a, LOG_INFO, NULL, NULL, NULL, "smartctl cannot be run: what disks say "
 			  "of themselves is not known (smartmontools has it)");
@@ -462,65 +598,110 @@ static u64 slow_ns(const struct agent *a, dev_t data)
 	return a->settings.slow_ns ?: remap_telemetry_usual_slow(data);
 }
 
-static void unwatch(struct agent_target *t)
+static void unwatch_side(struct agent_target *t, struct agent_watch *w)
 {
 	struct agent *a = t->agent;
 
-	for (int side = 0; side < AGENT_SIDES; side++) {
-		if (!t->side[side].watched)
-			continue;
-		remap_telemetry_unwatch(a->telemetry, t->side[side].area);
-		a->owner[t->side[side].area] = NULL;
-		t->side[side].watched = false;
-	}
+	if (!w->watched)
+		return;
+	remap_telemetry_unwatch(a->telemetry, w->area);
+	a->owner[w->area] = NULL;
+	w->watched = false;
 }
 
-static void watch_side(struct agent_target *t, enum agent_side side, dev_t dev, u64 start,
-		       u64 sectors, u64 slow)
+static void unwatch(struct agent_target *t)
+{
+	for (int side = 0; side < AGENT_SIDES; side++)
+		unwatch_side(t, &t->side[side]);
+}
+
+static void watch_side(struct agent_target *t, enum agent_side side, const struct agent_watch *want)
 {
 	struct agent *a = t->agent;
+	struct agent_watch *w = &t->side[side];
+	u64 slow = side == AGENT_DATA ? slow_ns(a, t->dm.data) : 0;
 	struct remap_err err;
 	u32 area;
-	int r = remap_telemetry_watch(a->telemetry, dev, start, sectors, slow, &area, &err);
+	int r = remap_telemetry_watch(a->telemetry, want->dev, want->start, want->sectors, slow,
+				      &area, &err);
 
 	if (r) {
-		agent_say(a, LOG_WARNING, t, NULL, NULL, "its %s is not watched: %s",
-			  side == AGENT_DATA ? "data device" : "spare", err.text);
+		if (!w->said)
+			agent_say(a, LOG_WARNING, t, NULL, NULL, "its %s is not watched: %s",
+				  side == AGENT_DATA ? "data device" : "spare", err.text);
+		w->said = true;
 		return;
 	}
-	t->side[side].watched = true;
+	*w = *want;
+	w->watched = true;
 	if (side == AGENT_DATA)
 		t->dropped = 0;
-	t->side[side].area = area;
-	t->side[side].id = remap_telemetry_area(a->telemetry, area)->id;
+	w->area = area;
+	w->id = remap_telemetry_area(a->telemetry, area)->id;
 	a->owner[area] = t;
 }
 
-static void watch(struct agent_target *t)
+static void end_before(u64 *end, u64 start, const struct agent_target *t, dev_t dev, u64 other)
 {
-	struct agent *a = t->agent;
-	char path[64];
-	uint64_t size;
+	if (dev == t->dm.spare && other > start && other < *end)
+		*end = other;
+}
 
-	if (!a->telemetry || !t->dm.data || !t->dm.spare)
-		return;
-	watch_side(t, AGENT_DATA, t->dm.data, t->dm.data_start, t->dm.sectors,
-		   slow_ns(a, t->dm.data));
+/*
+ * What is to be watched. Where a spare ends is in its metadata alone; the next thing on the same
+ * device is behind that. Return: false if there is nothing
+ */
+static bool to_watch(const struct agent_target *t, enum agent_side side, struct agent_watch *want)
+{
+	u64 end, start = t->dm.spare_start;
+	char path[64];
+
+	*want = (struct agent_watch){
+		.dev = t->dm.data, .start = t->dm.data_start, .sectors = t->dm.sectors,
+	};
+	if (side == AGENT_DATA)
+		return t->dm.data;
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/size", major(t->dm.spare),
 		 minor(t->dm.spare));
-	if (remap_read_u64(path, &size) || size <= t->dm.spare_start)
+	if (!t->dm.spare || remap_read_u64(path, &end) || end <= start)
+		return false;
+	for (const struct agent_target *o = t->agent->targets; o; o = o->next) {
+		end_before(&end, start, t, o->dm.spare, o->dm.spare_start);
+		end_before(&end, start, t, o->dm.data, o->dm.data_start);
+	}
+	*want = (struct agent_watch){
+		.dev = t->dm.spare, .start = start, .sectors = end - start,
+	};
+	return true;
+}
+
+/* Again each time: what could not be watched may be, and what is watched may be another one's. */
+static void watch(struct agent *a)
+{
+	struct agent_watch want;
+
+	if (!a->telemetry)
 		return;
-	/* one device may be both, data behind the spare */
-	if (t->dm.data == t->dm.spare && t->dm.data_start > t->dm.spare_start)
-		size = t->dm.data_start;
-	watch_side(t, AGENT_SPARE, t->dm.spare, t->dm.spare_start, size - t->dm.spare_start, 0);
+	for (struct agent_target *t = a->targets; t; t = t->next) {
+		for (int side = 0; side < AGENT_SIDES; side++) {
+			struct agent_watch *w = &t->side[side];
+
+			/* to begin anew costs its counts, and more room is none of its own */
+			if (w->watched && (!to_watch(t, side, &want) || w->dev != want.dev ||
+					   w->start != want.start || w->sectors > want.sectors))
+				unwatch_side(t, w);
+		}
+	}
+	for (struct agent_target *t = a->targets; t; t = t->next)
+		for (int side = 0; side < AGENT_SIDES; side++)
+			if (!t->side[side].watched && to_watch(t, side, &want))
+				watch_side(t, side, &want);
 }
 
 static void refresh_soon(struct agent *a)
 {
-	int on;
-
-	if (!sd_event_source_get_enabled(a->on_refresh, &on) && on != SD_EVENT_OFF)
+	/* not put off by what happens meanwhile */
+	if (a->ending || sd_event_source_get_enabled(a->on_refresh, NULL) > 0)
 		return;
 	sd_event_source_set_time_relative(a->on_refresh, CALM);
 	sd_event_source_set_enabled(a->on_refresh, SD_EVENT_ONESHOT);
@@ -578,6 +759,7 @@ static void io_event(struct agent *a, const struct telemetry_event *e)
 	static const char *const errors[] = { "a read failed", "a write failed" };
 	static const char *const slows[] = { "a read was slow", "a write was slow" };
 	struct agent_event happened = { .sector = e->sector, .sectors = e->sectors };
+	const struct agent_watch *spare;
 	struct agent_target *t;
 
 	if (e->io.area >= TELEMETRY_AREAS)
@@ -585,11 +767,12 @@ static void io_event(struct agent *a, const struct telemetry_event *e)
 	t = a->owner[e->io.area];
 	if (!t || e->io.op > TELEMETRY_WRITE)
 		return;
-	if (t->side[AGENT_SPARE].area == e->io.area && t->side[AGENT_SPARE].id == e->io.id) {
-		happened.kind = AGENT_DEGRADED;
+	spare = &t->side[AGENT_SPARE];
+	if (spare->watched && spare->area == e->io.area && spare->id == e->io.id) {
+		happened = (struct agent_event){ .kind = AGENT_DEGRADED };	/* has no place */
 		if (e->kind != TELEMETRY_ERROR || e->io.op != TELEMETRY_WRITE)
 			return;
-	} else if (t->side[AGENT_DATA].id != e->io.id) {
+	} else if (!t->side[AGENT_DATA].watched || t->side[AGENT_DATA].id != e->io.id) {
 		return;		/* of an area that is no more */
 	} else if (e->kind == TELEMETRY_SLOW) {
 		happened.kind = AGENT_SLOW;
@@ -668,11 +851,14 @@ static void compare(struct agent_target *t, const struct remap_target *now)
 			agent_policy_event(t->agent->policy, t->number, &e, agent_now());
 		t->dropped = dropped;
 	}
-	if (t->agent->telemetry)
-		return;
-	e.kind = AGENT_DEGRADED;
-	if (now->word[REMAP_ST_RELOCATIONS] > t->dm.word[REMAP_ST_RELOCATIONS])
+	e.kind = AGENT_MOVED;
+	if (!t->agent->attached &&
+	    now->word[REMAP_ST_RELOCATIONS] > t->dm.word[REMAP_ST_RELOCATIONS]) {
+		e.cause = REMAP_CAUSE_MESSAGE;	/* or another: where is not known */
 		agent_policy_event(t->agent->policy, t->number, &e, agent_now());
+	}
+	if (t->side[AGENT_DATA].watched)
+		return;
 	e.kind = AGENT_SOMEWHERE;
 	if (now->word[REMAP_ST_READS_RECOVERED] > t->dm.word[REMAP_ST_READS_RECOVERED] ||
 	    now->word[REMAP_ST_IO_ERRORS] > t->dm.word[REMAP_ST_IO_ERRORS])
@@ -698,9 +884,9 @@ static void tell_status(struct agent_target *t)
 
 			if (!j->child || (kind != AGENT_READ && kind != AGENT_SCRUB))
 				continue;
-			agent_child_give_up(j->child);
+			/* nor does another one begin before it has ended, if ever */
+			agent_child_kill(j->child);
 			snprintf(j->said, sizeof(j->said), "the device is paused");
-			finish(j, HELPER_FAILED);
 		}
 	}
 }
@@ -712,8 +898,10 @@ static void forget(struct agent_target *t)
 
 	for (int kind = 0; kind < AGENT_ACTIONS; kind++)
 		agent_child_give_up(t->job[kind].child);
-	agent_child_give_up(t->smart);
+	agent_child_give_up(t->asking);
+	agent_child_give_up(t->loader);
 	unwatch(t);
+	t->saver->target = NULL;
 	agent_policy_remove(a->policy, t->number);
 	while (*link != t)
 		link = &(*link)->next;
@@ -721,15 +909,27 @@ static void forget(struct agent_target *t)
 	free(t);
 }
 
+/* What is under way is to be done again. */
+static bool anything_under_way(const struct agent_target *t)
+{
+	for (int kind = 0; kind < AGENT_ACTIONS; kind++)
+		if (under_way(t, (enum agent_action_kind)kind))
+			return true;
+	return false;
+}
+
 static void lose(struct agent_target *t)
 {
+	struct agent_saver *s = t->saver;
+
 	agent_say(t->agent, LOG_INFO, t, NULL, NULL, "is gone");
-	/* one that is under way will have to do */
-	if (t->unsaved && !t->saver)
-		save(t);
-	if (t->saver)
-		agent_child_let_go(t->saver);
+	t->unsaved |= agent_policy_changed(t->agent->policy, t->number) || anything_under_way(t);
+	s->due |= t->known && t->unsaved;
+	take_state(s);
 	forget(t);
+	save(s);
+	if (!s->due && !s->child)
+		free_saver(s);
 }
 
 static void key_of(const struct remap_target *dm, char key[REMAP_DM_UUID_LEN])
@@ -743,12 +943,62 @@ static void key_of(const struct remap_target *dm, char key[REMAP_DM_UUID_LEN])
 		snprintf(key, REMAP_DM_UUID_LEN, "%s", dm->name);
 }
 
+/* What cannot be seen is said once. */
+static void complain(struct agent *a, const struct remap_err *err)
+{
+	if (strcmp(a->complaint.text, err->text))
+		agent_say(a, LOG_WARNING, NULL, NULL, NULL, "%s", err->text);
+	a->complaint = *err;
+}
+
+static void care(struct agent_target *t, const struct agent_state *s)
+{
+	struct agent *a = t->agent;
+
+	t->smart = s->smart;
+	t->known = !agent_policy_add(a->policy, t->number, t->dm.sectors,
+				     (u32)(t->dm.word[REMAP_ST_BLOCK_SIZE] >> 9), &s->memory,
+				     agent_now());
+	tell_status(t);
+}
+
+static void loaded(void *arg, int status, const char *output)
+{
+	struct agent_target *t = arg;
+	struct agent_state s = { .memory = AGENT_MEMORY_NONE };
+	const char *why = strncmp(output, "error ", 6) ? "?" : output + 6;
+
+	t->loader = NULL;
+	if (status)
+		agent_say(t->agent, LOG_WARNING, t, NULL, NULL, "what was done before is not "
+			  "known: %.*s", (int)strcspn(why, "\n"), why);
+	else if (*output && agent_state_parse(output, &s))
+		agent_say(t->agent, LOG_WARNING, t, NULL, NULL, "%s/%s.json: not understood, and "
+			  "begun anew", t->agent->state_folder, t->key);
+	care(t, &s);
+	ask_smart(t);
+	act(t->agent);
+}
+
+/* By a process of its own: its disk may not answer. Until it does, nothing is done. */
+static void load(struct agent_target *t)
+{
+	struct agent *a = t->agent;
+	char *argv[] = { HELPER(a), "load", (char *)a->state_folder, t->key, NULL };
+	struct agent_child_spec spec = {
+		.argv = argv, .keep = AGENT_STATE_LARGEST, .ended = loaded, .arg = t,
+	};
+	struct remap_err err;
+
+	if (t->known || t->loader)
+		return;
+	if (agent_child_run(a->loop, &spec, &t->loader, &err))
+		complain(a, &err);
+}
+
 static void find(struct agent *a, const struct remap_target *dm)
 {
 	struct agent_target *t = calloc(1, sizeof(*t)), **end = &a->targets;
-	struct agent_state s;
-	struct remap_err err;
-	int r;
 
 	if (!t)
 		return;
@@ -759,12 +1009,8 @@ static void find(struct agent *a, const struct remap_target *dm)
 	t->errors.what = "error";
 	t->slow.what = "slow";
 	key_of(dm, t->key);
-	r = agent_state_load(a->state_folder, t->key, &s, &err);
-	r = r == -ENOENT ? 0 : r;
-	t->smart_known = s.smart_known;
-	t->smart_bad = s.smart_bad;
-	if (agent_policy_add(a->policy, t->number, dm->sectors,
-			     (u32)(dm->word[REMAP_ST_BLOCK_SIZE] >> 9), &s.memory, agent_now())) {
+	t->saver = saver_of(t);
+	if (!t->saver) {
 		free(t);
 		return;
 	}
@@ -773,34 +1019,19 @@ static void find(struct agent *a, const struct remap_target *dm)
 	*end = t;
 	agent_say(a, LOG_INFO, t, NULL, NULL, "found: %" PRIu64 " sectors, state %s", dm->sectors,
 		  remap_state_name(dm->state));
-	if (r)
-		agent_say(a, LOG_WARNING, t, NULL, NULL, "%s", err.text);
-	watch(t);
+	/* that of one that has just gone is not all saved yet */
+	if (*t->saver->name)
+		care(t, &t->saver->state);
 }
 
 /* The same device as before, if not as it was before. */
 static void see(struct agent_target *t, const struct remap_target *dm)
 {
-	bool moved = t->dm.data != dm->data || t->dm.data_start != dm->data_start ||
-		     t->dm.spare != dm->spare || t->dm.spare_start != dm->spare_start;
-
 	t->seen = true;
 	if (strcmp(t->dm.name, dm->name))
 		agent_say(t->agent, LOG_INFO, t, NULL, NULL, "is called %s now", dm->name);
 	compare(t, dm);
 	t->dm = *dm;
-	if (moved && t->agent->telemetry) {
-		unwatch(t);
-		watch(t);
-	}
-}
-
-/* What cannot be seen is said once. */
-static void complain(struct agent *a, const struct remap_err *err)
-{
-	if (strcmp(a->complaint.text, err->text))
-		agent_say(a, LOG_WARNING, NULL, NULL, NULL, "%s", err->text);
-	a->complaint = *err;
 }
 
 static void attach(struct agent *a)
@@ -841,7 +1072,9 @@ static void refresh(struct agent *a)
 	struct remap_err err;
 	size_t n;
 
+	a->refresh_at = agent_now() + LOOK;
 	listen_to_dm(a);
+	agent_tell_on(a);
 	if (remap_dm_list(&list, &n, NULL, &err)) {
 		complain(a, &err);
 		return;
@@ -872,8 +1105,10 @@ static void refresh(struct agent *a)
 		if (!t)
 			find(a, &list[i]);
 	}
+	watch(a);
 	attach(a);
 	for (t = a->targets; t; t = t->next) {
+		load(t);
 		tell_status(t);
 		ask_smart(t);
 		say_rest(t, &t->errors, "failed reads and writes");
@@ -892,13 +1127,25 @@ static int on_dm(sd_event_source *s, int fd, uint32_t events, void *arg)
 	return 0;
 }
 
-static int on_time(sd_event_source *s, uint64_t usec, void *arg)
+static int on_refresh(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct agent *a = arg;
 
 	(void)s;
 	(void)usec;
+	if (a->ending)
+		return 0;
 	refresh(a);
+	act(a);
+	return 0;
+}
+
+static int on_time(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct agent *a = arg;
+
+	if (agent_now() >= a->refresh_at)
+		return on_refresh(s, usec, a);
 	act(a);
 	return 0;
 }
@@ -937,7 +1184,7 @@ int agent_begin(struct agent *a, struct remap_err *err)
 	r = sd_event_add_time(a->loop, &a->on_time, CLOCK_BOOTTIME, 0, 0, on_time, a);
 	if (r >= 0)
 		r = sd_event_add_time_relative(a->loop, &a->on_refresh, CLOCK_MONOTONIC, 0, 0,
-					       on_time, a);
+					       on_refresh, a);
 	if (r < 0)
 		return remap_fail_errno(err, r, "cannot set a timer");
 	sd_event_source_set_enabled(a->on_refresh, SD_EVENT_OFF);
@@ -947,7 +1194,7 @@ int agent_begin(struct agent *a, struct remap_err *err)
 	return 0;
 }
 
-void agent_reconfigure(struct agent *a)
+void agent_reconfigure(struct agent *a, const struct agent_settings *before)
 {
 	struct agent_config config = rules(a);
 	u64 now = agent_now();
@@ -960,46 +1207,82 @@ void agent_reconfigure(struct agent *a)
 						 slow_ns(a, t->dm.data));
 		if (t->smart_at > now + a->settings.smart_interval)
 			t->smart_at = now + a->settings.smart_interval;
+		if (before->scrub_rate != a->settings.scrub_rate) {
+			read_on(&t->job[AGENT_READ]);
+			read_on(&t->job[AGENT_SCRUB]);
+		}
 	}
 	act(a);
 }
 
-static bool saving(const struct agent *a)
+static void leave_if_saved(struct agent *a)
 {
-	for (const struct agent_target *t = a->targets; t; t = t->next)
-		if (t->saver)
-			return true;
-	return false;
+	bool saving = false;
+
+	if (!a->ending)
+		return;
+	for (struct agent_saver *s = a->savers; s; s = s->next) {
+		/* once more, as more was done since; but once is enough of what fails */
+		if (!s->wait)
+			save(s);
+		saving |= !!s->child;
+	}
+	if (!saving)
+		sd_event_exit(a->loop, 0);
 }
 
-void agent_end(struct agent *a)
+static int on_end(sd_event_source *s, uint64_t usec, void *arg)
 {
-	u64 until = agent_now() + END_SECONDS;
-	struct agent_target *t;
+	struct agent *a = arg;
 
-	for (t = a->targets; t; t = t->next) {
+	(void)s;
+	(void)usec;
+	agent_say(a, LOG_WARNING, NULL, NULL, NULL, "what was done is not all saved after %d s: "
+		  "going nevertheless", END_SECONDS);
+	return sd_event_exit(a->loop, 0);
+}
+
+void agent_stop(struct agent *a)
+{
+	for (struct agent_target *t = a->targets; t; t = t->next) {
+		t->unsaved |= agent_policy_changed(a->policy, t->number) || anything_under_way(t);
+		t->saver->due |= t->known && t->unsaved;
+		t->unsaved = false;
+		agent_child_give_up(t->loader);
+		t->loader = NULL;
 		for (int kind = 0; kind < AGENT_ACTIONS; kind++) {
-			t->unsaved |= under_way(t, (enum agent_action_kind)kind);
 			agent_child_give_up(t->job[kind].child);
 			t->job[kind].child = NULL;
 		}
 	}
-	/* what is being saved is saved once more, as more may have been done since */
-	do {
-		for (t = a->targets; t; t = t->next)
-			save(t);
-		if (saving(a))
-			sd_event_run(a->loop, SECOND / 10);
-	} while (saving(a) && agent_now() < until);
+	a->ending = true;
+	for (struct agent_saver *s = a->savers; s; s = s->next)
+		s->wait = 0;
+	if (sd_event_add_time_relative(a->loop, &a->on_end, CLOCK_MONOTONIC,
+				       END_SECONDS * SECOND, 0, on_end, a) < 0)
+		sd_event_exit(a->loop, 0);
+	leave_if_saved(a);
+}
+
+void agent_end(struct agent *a)
+{
 	share_status(a, true);
 	while (a->targets)
 		forget(a->targets);
+	/* one that does not answer is left to itself */
+	while (a->savers) {
+		if (a->savers->child)
+			agent_child_let_go(a->savers->child);
+		free_saver(a->savers);
+	}
+	agent_tell_end(a);
 	if (a->telemetry)
 		remap_telemetry_unpin(a->pin_folder);
 	sd_event_source_disable_unref(a->on_events);
 	sd_event_source_disable_unref(a->on_dm);
 	sd_event_source_disable_unref(a->on_time);
 	sd_event_source_disable_unref(a->on_refresh);
+	sd_event_source_disable_unref(a->on_end);
 	remap_telemetry_close(a->telemetry);
 	if (a->dm_fd >= 0)
 		close(a->dm_fd);
