@@ -299,7 +299,8 @@ peak() { # PID
 	END
 	chmod +x /tmp/program
 	rm -f /tmp/told /tmp/go
-	configure "[scrub]" "interval = 0" "[agent]" "program = /tmp/program"
+	configure "[scrub]" "interval = 0" "[read]" "neighbourhood = 0" \
+		"[agent]" "program = /tmp/program"
 	remapctl create t --data "$DATA" --spare "$SPARE"
 	agent
 	bad data 40000 40079
