@@ -756,6 +756,7 @@ static void a_block_with_a_strike_is_looked_at_again(void **state)
 static void a_block_that_is_quick_when_looked_at_again_is_not_moved(void **state)
 {
 	struct agent_config config = AGENT_CONFIG_DEFAULT;
+	struct agent_action a;
 	unsigned int n = 0;
 
 	(void)state;
@@ -765,6 +766,12 @@ static void a_block_that_is_quick_when_looked_at_again_is_not_moved(void **state
 		n += moves(2000 + i * 60, 2059 + i * 60);
 	}
 	assert_int_equal(n, 0);
+	/* nor do they count when it is slow once for itself */
+	happens(AGENT_SLOW, 800, 8, 2600);
+	a = next(AGENT_READ, 2605);
+	happens(AGENT_SLOW, 800, 8, 2605);
+	done(&a, AGENT_GOOD, 2606);
+	assert_int_equal(moves(2606, 2700), 0);
 	/* a hundred busy blocks on a disk that is slow now and then, for ten minutes */
 	for (u64 now = 3000; now < 3600; now++) {
 		for (u64 i = 0; i < 2; i++)

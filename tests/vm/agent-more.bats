@@ -289,27 +289,3 @@ peak() { # PID
 		assert text.endswith(b"# EOF\n")
 	END
 }
-
-@test "the program is told of each event, however many at once, alerts first" {
-	local i
-	cat >/tmp/program <<-'END'
-		#!/bin/sh
-		until [ -e /tmp/go ]; do sleep 0.1; done
-		echo "$3" >>/tmp/told
-	END
-	chmod +x /tmp/program
-	rm -f /tmp/told /tmp/go
-	configure "[scrub]" "interval = 0" "[agent]" "program = /tmp/program"
-	remapctl create t --data "$DATA" --spare "$SPARE"
-	agent
-	bad data 40000 40079
-	for i in {0..9}; do
-		run ! read_sector $((40000 + i * 8))
-		says 30 "t: $((i * 8 + 8)) sectors are lost"
-	done
-	[[ ! -e /tmp/told ]]
-	touch /tmp/go
-	all_told() { [[ $(wc -l </tmp/told) == 10 ]]; }
-	wait_for 60 all_told
-	[[ $(metric remap_agent_programs_dropped_total) == 0 ]]
-}

@@ -102,7 +102,7 @@ read_sector() { # SECTOR [FILE]
 # "held", the same after a minute.
 sick() {
 	dmsetup load under --table "0 80000 linear $DATA 0
-80000 16 delay $DATA 80000 300 $DATA 80000 0
+80000 16 delay $DATA 80000 900 $DATA 80000 0
 80016 9984 linear $DATA 80016
 90000 8 $([[ $1 == held ]] && echo "delay /dev/mapper/flaky 0 60000" ||
 		echo "linear /dev/mapper/flaky 0")
@@ -200,7 +200,7 @@ failing_disk() {
 	done
 	# the agent, if there is one, has had three strikes of each by now
 	for i in 80000 80008 90000; do
-		[[ -z ${AGENT:-} ]] || wait_for 60 is_remapped "$i"
+		[[ -z ${AGENT:-} ]] || wait_for 120 is_remapped "$i" || { cat "$LOG"; return 1; }
 	done
 	make_fast
 	bad data 80000 80015

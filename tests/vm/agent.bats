@@ -155,7 +155,7 @@ teardown() {
 }
 
 @test "blocks get slow, need retries, die: with the agent nothing is lost" {
-	configure "[move]" "slow = 100ms" "[scrub]" "interval = 0"
+	configure "[move]" "slow = 600ms" "[scrub]" "interval = 0"
 	agent
 	failing_disk
 	cat "$LOG"
