@@ -683,7 +683,7 @@ static void watch(struct agent *a)
 	if (!a->telemetry)
 		return;
 	for (struct agent_target *t = a->targets; t; t = t->next) {
-		for (int side = 0; side < AGENT_SIDES; side++) {
+		for (enum agent_side side = 0; side < AGENT_SIDES; side++) {
 			struct agent_watch *w = &t->side[side];
 
 			/* to begin anew costs its counts, and more room is none of its own */
@@ -693,7 +693,7 @@ static void watch(struct agent *a)
 		}
 	}
 	for (struct agent_target *t = a->targets; t; t = t->next)
-		for (int side = 0; side < AGENT_SIDES; side++)
+		for (enum agent_side side = 0; side < AGENT_SIDES; side++)
 			if (!t->side[side].watched && to_watch(t, side, &want))
 				watch_side(t, side, &want);
 }
