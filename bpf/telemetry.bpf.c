@@ -345,7 +345,11 @@ static __noinline __u32 learn(struct request *rq)
 	return link;
 }
 
-/* Every new disk comes by here, before there is any I/O to it. */
+/*
+ * Every new disk comes by here, before there is any I/O to it. The kernel runs no program within
+ * itself on a CPU: with full preemption, a disk that comes while this one is here, and preempted,
+ * would go unseen. It would matter if its queue were in the place of one that was known.
+ */
 SEC("?fentry/blk_register_queue")
 int BPF_PROG(disk_added, struct gendisk *disk)
 {
