@@ -416,7 +416,7 @@ fsync_at() { # SECTOR
 
 @test "a spare that dies takes no flush with it, but for what was written to its slots" {
 	local i
-	remove_null_blk spare
+	make_null_blk data 64
 	make_null_blk spare 4 cache_size=1
 	remapctl create t --data "$DATA" --spare "$SPARE"
 	fsync_at 800
