@@ -185,8 +185,8 @@ check: ## everything: build for each kernel series, unit tests, VM suites (KERNE
 unit: ## unit tests, with sanitizers, on this machine
 	+$(Q)tools/check unit
 
-check-vm: ## VM suites alone (KERNELS="6.12" SUITES="tests/vm/x.bats")
-	+$(Q)tools/check vm
+check-vm: ## VM suites alone (KERNELS="6.12" SUITES="tests/vm/x.bats" LONG=1)
+	+$(Q)LONG='$(LONG)' tools/check vm
 
 check-debug: ## VM suites on kernels that watch themselves (DEBUG="kasan kcsan" SUITES=)
 	$(Q)tools/setup

@@ -131,6 +131,7 @@ peak() { # PID
 # The ring holds 14,000 events: most of these are dropped, and counted. A million would be eight
 # times the time for nothing that is not tried here: the ring has overflown ten times by then.
 @test "a storm of 131,072 errors: bounded memory, few words, and every error is counted once" {
+	takes_long
 	local missed seen i
 	# nobody but fio reads
 	configure "[scrub]" "interval = 0" "[read]" "neighbourhood = 0"
@@ -169,6 +170,7 @@ peak() { # PID
 }
 
 @test "64 devices: each is watched and checked, in bounded memory" {
+	takes_long
 	local i
 	many_devices
 	agent

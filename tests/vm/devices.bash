@@ -7,6 +7,11 @@
 
 readonly NULLB=/sys/kernel/config/nullb
 
+# A test that takes minutes begins with this; make check has no time for it.
+takes_long() {
+	[[ -n ${LONG:-} ]] || skip "takes minutes: make check-vm LONG=1"
+}
+
 # Wait until COMMAND succeeds: wait_for SECONDS COMMAND [ARG]..., longer on kernels that are slow
 wait_for() {
 	local end=$((SECONDS + $1 * ${DM_REMAP_SLOW:-1}))

@@ -368,6 +368,7 @@ go_bad() {
 }
 
 @test "64 devices: what a refresh costs" {
+	takes_long
 	local few many per
 	remapctl stop t
 	many_devices
