@@ -113,7 +113,7 @@ read_all() { # FILE
 	see "trend: (getting worse|going on|easing off): "
 	see "safe: .* sectors are lost"
 	# where: a region has 8,000,000 sectors here
-	see "errors by place: .* in sectors 5000000001 to 5008000000"
+	see "errors by place: .* in sectors 5000000002 to 5008000001"
 	see "errors (now|rising|easing) [(][0-9]+ in "
 	# the worst stands first, whatever its name
 	screen | grep -A 1 "NAME" | grep -q "^>!safe"
@@ -122,7 +122,7 @@ read_all() { # FILE
 	screen
 	tmux resize-window -x 80 -y 24
 	see "q quit"
-	see "errors by place: .* in sectors 5000000001"
+	see "errors by place: .* in sectors 5000000002"
 	screen
 	# the same in a line
 	run -0 remap-top --once
