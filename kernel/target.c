@@ -685,6 +685,7 @@ static int remap_preresume(struct dm_target *ti)
 {
 	struct remap_target *rt = ti->private;
 	unsigned int noio;
+	s64 flush;
 	int r;
 
 	if (rt->loaded)
@@ -715,9 +716,13 @@ static int remap_preresume(struct dm_target *ti)
 		return -EBUSY;
 	}
 	rt->loaded = true;
-	/* of what the table that this one replaces has written; else the first flush is to do it */
+	/*
+	 * Of what the table that this one replaces has written; else the first flush is to do it.
+	 * It has a number like all others: what is written from now on notes a higher one.
+	 */
+	flush = atomic64_inc_return(&rt->flushes);
 	if (!blkdev_issue_flush(rt->spare))
-		atomic64_set(&rt->clean_at, atomic64_read(&rt->written_at));
+		atomic64_set(&rt->clean_at, flush - 1);
 	if (rt->meta.readonly)
 		remap_set_state(rt, REMAP_READONLY);
 	else if (!remap_meta_whole(&rt->meta))
