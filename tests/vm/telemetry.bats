@@ -130,34 +130,6 @@ stat_words() { # DEVICE NUMBER...
 	[[ $(of "$area" '.region_worst | map(.[1]) | max') -ge $((100000000 / 64)) ]]
 }
 
-# Of the disk 60 % take 20 ms, 35 % take 60 and 5 % take 150, so that each percentile is another's.
-@test "latencies that vary are those of fio's log at each percentile, to one bucket" {
-	local area n p ours theirs
-	# long ones: what fio's own threads take, on an emulator, is within a bucket then
-	make_null_blk data 64
-	modprobe dm-delay
-	dmsetup create under --table "0 78640 delay $DATA 0 200
-78640 45872 delay $DATA 78640 600
-124512 6560 delay $DATA 124512 1500"
-	settle
-	begin
-	area=$(watch /dev/mapper/under 0)
-	fio --filename=/dev/mapper/under --ioengine=libaio --iodepth=16 --direct=1 --name=a \
-		--rw=randread --randseed=1 --bs=4k --number_ios=150 --write_lat_log=/tmp/fio \
-		--minimal >/dev/null
-	n=$(wc -l </tmp/fio_lat.1.log)
-	[[ $n == 150 && $(of "$area" .read.total.count) == 150 ]]
-	for p in 50 90 99; do
-		theirs=$(cut -d , -f 2 /tmp/fio_lat.1.log | sort -n | sed -n "$((n * p / 100))p")
-		ours=$(of "$area" ".read.total.p$p")
-		echo "p$p: ours up to $ours, fio's $theirs"
-		# ours is a bucket's end, buckets are an eighth wide, theirs may be a neighbour's
-		((theirs * 8 <= ours * 9 && theirs * 9 * 9 >= ours * 8 * 8))
-	done
-	# that are three buckets
-	(($(of "$area" .read.total.p50) < 300000000 && $(of "$area" .read.total.p99) > 1400000000))
-}
-
 @test "an error is seen once, at its place, with its status, through partitions and offsets" {
 	local part area other events
 	make_null_blk data 64
