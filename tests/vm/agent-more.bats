@@ -121,6 +121,7 @@ peak() { # PID
 }
 
 @test "blocks get slow, need retries, die: without the agent they are lost" {
+	takes_long
 	failing_disk
 	grep -q reading /tmp/application.failed
 	run -1 pattern verify "$T" 0 100000 3

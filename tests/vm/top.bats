@@ -85,6 +85,7 @@ read_all() { # FILE
 
 # What a person sees who opens it on a disk that fails; docs/remap-top.svg is made from it.
 @test "a failing disk: what is wrong, where, and whether it gets worse stand at the top" {
+	takes_long
 	local n
 	make_null_blk healthy 2000000
 	make_null_blk idle 500000
