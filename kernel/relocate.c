@@ -1353,7 +1353,7 @@ static void handle_move(struct remap_target *rt, struct remap_request *req)
 	req->later = false;
 	for (i = 0; i < asked && !req->later; i++) {
 		req->later = rt->move[i].phase == REMAP_MOVE_LATER;
-		if (rt->move[i].phase == REMAP_MOVE_FAILED)
+		if (!req->later && rt->move[i].phase != REMAP_MOVE_DONE)
 			req->failed++;
 	}
 	if (req->later)

@@ -332,16 +332,6 @@ static noinline __noclone int end_io_failed(struct dm_target *ti, struct bio *bi
 		remap_relocator_take(rt, &rt->failed, bio);
 		return DM_ENDIO_INCOMPLETE;
 	}
-	/*
-	 * Of a spare that is dead each flush would fail for ever, whatever it is for. What was
-	 * written to slots and may be gone is reported once, as errors of writeback are.
-	 */
-	if (!rb->iter.bi_size && rb->way & REMAP_WRITES_SPARE &&
-	    READ_ONCE(rt->state) == REMAP_FAILED) {
-		DMERR_LIMIT("%s: spare %s does not flush: the last writes to slots may be lost",
-			    rt->name, rt->spare_dev->name);
-		flush_done(rt, rb);
-	}
 	if (*error != BLK_STS_AGAIN) {
 		atomic64_inc(&rt->io_errors);
 		if (rb->way & REMAP_ON_SPARE && READ_ONCE(rt->state) != REMAP_FAILED)
