@@ -173,3 +173,16 @@ check_all() { # VERSION OF THE FIRST 4096 SECTORS
 	[ "$(field slots_total)" -gt 3000 ]
 	pattern verify "$T" 0 131072 1
 }
+
+@test "a table that was loaded before its spare grew can take over" {
+	local line slots
+	line=$(dmsetup table t)
+	dmsetup load t --table "$line"
+	enlarge 4M
+	remapctl grow t
+	slots=$(field slots_total)
+	dmsetup resume t
+	expect state active
+	expect slots_total "$slots"
+	check_all 1
+}
