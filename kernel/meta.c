@@ -12,6 +12,9 @@
  *    goes to the same copy and leaves g alone (see commit_burn()).
  *  - The table in memory is, byte for byte, what is on disk, but for table blocks marked dirty.
  *  - A zone that missed a write stays in zones_bad until repair has found it whole again.
+ *  - What a load finds on fewer than three zones, where others hold something older, may be an
+ *    attempt that nobody was told of, and the next load may find the older. Blocks on which the
+ *    two differ are frozen until a commit has settled it (see freeze_doubtful()).
  */
 #include <linux/device-mapper.h>
 #include <linux/gfp.h>
@@ -29,6 +32,8 @@
 
 /* What is kept ready: a batch, each block of it with some bad luck. */
 #define SLOTS_AHEAD		REMAP_MAP_RESERVE
+
+#define REMAP_WEAK		XA_MARK_1	/* of table blocks: found on too few zones */
 
 /* ---- memory ---- */
 
@@ -369,9 +374,10 @@ void remap_meta_set(struct remap_meta *m, u32 slot, const struct remap_entry *e)
 	xa_set_mark(&m->tables, index, REMAP_DIRTY);
 }
 
-u32 remap_meta_alloc(struct remap_meta *m, u64 block, u32 lost)
+u32 remap_meta_alloc(struct remap_meta *m, u64 block, u32 lost, u32 old)
 {
 	u32 slots = m->super.tables_used * REMAP_ENTRIES;
+	u32 seq = m->seq + 1;
 	struct remap_entry e;
 	u32 slot;
 
@@ -387,9 +393,18 @@ u32 remap_meta_alloc(struct remap_meta *m, u64 block, u32 lost)
 		if (slot % REMAP_ENTRIES == 0)
 			cond_resched();
 	}
+	m->seq = seq;
+	if (old != REMAP_NO_SLOT) {
+		struct remap_entry before;
+
+		/* one that stood still for so long that the numbers went half-way round */
+		remap_meta_get(m, old, &before);
+		if (!remap_seq_after(seq, before.seq))
+			seq = before.seq + 1;
+	}
 	e.block = block;
 	e.lost = lost;
-	e.seq = ++m->seq;
+	e.seq = seq;
 	e.state = REMAP_SLOT_MAPPED;
 	remap_meta_set(m, slot, &e);
 	m->hint = slot + 1;
@@ -513,6 +528,7 @@ int remap_meta_commit_end(struct remap_meta *m, bool verify)
 		} else {
 			memcpy(table_of(m, c->index), c->image, REMAP_MD_BLOCK);
 			xa_clear_mark(&m->tables, c->index, REMAP_DIRTY);
+			xa_clear_mark(&m->tables, c->index, REMAP_WEAK);
 		}
 	}
 	WRITE_ONCE(m->zones_bad, bad);
@@ -707,14 +723,15 @@ static bool mend(struct remap_meta *m, u64 sector, const u8 *image)
 	       !memcmp(c->readback[0], c->image, REMAP_MD_BLOCK);
 }
 
-/* Note what is wrong with a block of a zone, or mend it. */
-static void judge(struct remap_meta *m, enum remap_replica_state found, bool repair, u64 sector,
+/* Note what is wrong with a block of a zone, or mend it. Return: is it good now? */
+static bool judge(struct remap_meta *m, enum remap_replica_state found, bool repair, u64 sector,
 		  const u8 *image, enum remap_replica_state *state)
 {
 	if (found != REMAP_REPLICA_OK && repair && mend(m, sector, image))
 		found = REMAP_REPLICA_OK;
 	if (found > *state)
 		*state = found;
+	return found == REMAP_REPLICA_OK;
 }
 
 static void verify_supers(struct remap_meta *m, bool repair, enum remap_replica_state *state)
@@ -736,7 +753,7 @@ static void verify_supers(struct remap_meta *m, bool repair, enum remap_replica_
 static void verify_tables(struct remap_meta *m, u32 first, unsigned int n, bool repair,
 			  enum remap_replica_state *state)
 {
-	unsigned int i, z;
+	unsigned int i, z, good;
 
 	for (i = 0; i < n; i++) {
 		u32 index = first + i;
@@ -747,13 +764,17 @@ static void verify_tables(struct remap_meta *m, u32 first, unsigned int n, bool 
 				state[z] = max(state[z], REMAP_REPLICA_STALE);
 			continue;
 		}
-		for (z = 0; z < REMAP_ZONES; z++) {
+		for (z = 0, good = 0; z < REMAP_ZONES; z++) {
 			u64 at = remap_table_sector(&m->layout, z, index,
 						    remap_table_generation(t));
 
-			judge(m, judge_table(m, z, index, i, t), repair, at, t,
-			      &state[z]);
+			good += judge(m, judge_table(m, z, index, i, t), repair, at, t,
+				      &state[z]);
 		}
+		if (good < REMAP_QUORUM)
+			xa_set_mark(&m->tables, index, REMAP_WEAK);
+		else
+			xa_clear_mark(&m->tables, index, REMAP_WEAK);
 	}
 }
 
@@ -783,6 +804,103 @@ void remap_meta_verify(struct remap_meta *m, bool repair,
 	}
 	chunks_restore(m);
 	note_zones(m, state);
+}
+
+/* ---- table blocks on too few zones ---- */
+
+static bool same_entries(const void *a, const void *b)
+{
+	const struct remap_disk_table *x = a, *y = b;
+
+	return !memcmp(x->entry, y->entry, sizeof(x->entry));
+}
+
+/*
+ * Should those zones die that hold a table block as it is in memory: what would a load find?
+ * Return: another set of entries, in the chunks, or NULL: the same, or nothing at all, which it
+ * would say.
+ */
+static const u8 *other_entries(struct remap_meta *m, u32 index)
+{
+	const void *copy[2 * REMAP_ZONES] = { NULL };
+	const u8 *t = table_of(m, index);
+	unsigned int z, same = 0;
+	int best;
+
+	read_tables(m, index, 1);
+	for (z = 0; z < REMAP_ZONES; z++) {
+		const void *own[2 * REMAP_ZONES] = { chunk_block(m, z, 0), chunk_block(m, z, 1) };
+
+		best = remap_table_choose(own, &m->super, &m->layout, index);
+		if (best < 0)
+			continue;
+		if (same_entries(own[best], t)) {
+			same++;
+			continue;
+		}
+		copy[2 * z] = own[0];
+		copy[2 * z + 1] = own[1];
+	}
+	if (same >= REMAP_QUORUM)
+		return NULL;
+	best = remap_table_choose(copy, &m->super, &m->layout, index);
+	return best < 0 ? NULL : copy[best];
+}
+
+static int freeze(struct remap_map *map, const struct remap_entry *e)
+{
+	u32 value;
+
+	if (e->state != REMAP_SLOT_MAPPED)
+		return 0;
+	rcu_read_lock();	/* for form's sake */
+	value = remap_map_get(map, e->block);
+	rcu_read_unlock();
+	if (value == REMAP_VALUE_NONE)
+		value = REMAP_NO_SLOT;
+	return remap_map_set(map, e->block, value | REMAP_VALUE_SPECIAL | REMAP_VALUE_FROZEN);
+}
+
+/*
+ * The table blocks that were found on too few zones, once all has been tried to have them on
+ * more. The first time, with no @map, the doubtful ones are marked to be committed. Then the blocks
+ * of those that could not be are frozen in @map: they may be read where they are, but a write would
+ * be lost with the zones that know the place.
+ */
+static int freeze_doubtful(struct remap_meta *m, struct remap_map *map)
+{
+	unsigned long index;
+	unsigned int i;
+	int r = 0;
+	u8 *t;
+
+	xa_for_each_marked(&m->tables, index, t, REMAP_WEAK) {
+		const u8 *other = other_entries(m, index);
+
+		if (!map) {
+			xa_clear_mark(&m->tables, index, REMAP_WEAK);
+			if (other) {
+				xa_set_mark(&m->tables, index, REMAP_WEAK);
+				xa_set_mark(&m->tables, index, REMAP_DIRTY);
+			}
+			continue;
+		}
+		for (i = 0; other && !r && i < remap_table_slots(&m->layout, index); i++) {
+			struct remap_entry a, b;
+
+			remap_entry_get(t, i, &a);
+			remap_entry_get(other, i, &b);
+			if (a.state == b.state && a.block == b.block && a.lost == b.lost)
+				continue;
+			r = freeze(map, &a) ?: freeze(map, &b);
+		}
+		if (other)
+			DMWARN("%s: table block %lu is on too few replicas: blocks in doubt are frozen",
+			       m->name, index);
+		if (r)
+			break;
+	}
+	return r;
 }
 
 /* Enter one table block into map and counters. Of two slots for a block the later one stays. */
@@ -939,8 +1057,11 @@ int remap_meta_load(struct remap_meta *m, struct remap_map *map, bool force)
 		if (r)
 			return r;
 	}
+	if (!repair)
+		return 0;
 	/* entries that others have overtaken; what cannot be written now is as good as before */
-	if (repair && !remap_meta_commit(m, true))
+	freeze_doubtful(m, NULL);
+	if (!remap_meta_commit(m, true))
 		r = remap_meta_room(m);
-	return r == -EIO ? 0 : r;
+	return r && r != -EIO ? r : freeze_doubtful(m, map);
 }

@@ -95,7 +95,8 @@ void remap_meta_close(struct remap_meta *m);
  * @force:	take table blocks of which no valid copy is left to be empty
  *
  * May be called again after a failure. Where mending cannot be made durable, all is loaded all
- * the same; see remap_meta_whole(). Return: 0; -EUCLEAN where table blocks are lost; another
+ * the same; see remap_meta_whole(). Blocks of which another load may then find something older
+ * are frozen. Return: 0; -EUCLEAN where table blocks are lost; another
  * negative error.
  */
 int __must_check remap_meta_load(struct remap_meta *m, struct remap_map *map, bool force);
@@ -109,10 +110,11 @@ void remap_meta_set(struct remap_meta *m, u32 slot, const struct remap_entry *e)
 /**
  * remap_meta_alloc() - take a free slot for a block
  * @lost: of the block, from now on
+ * @old:  the slot that it leaves, or REMAP_NO_SLOT
  *
  * Return: the slot, its entry set in memory, or REMAP_NO_SLOT if none is free.
  */
-u32 remap_meta_alloc(struct remap_meta *m, u64 block, u32 lost);
+u32 remap_meta_alloc(struct remap_meta *m, u64 block, u32 lost, u32 old);
 
 /**
  * remap_meta_room() - bring more table blocks into use before they are needed

@@ -570,11 +570,11 @@ static void judge_contents(struct remap_target *rt)
 /* Take a slot for a block; without one it cannot move. */
 static void take_slot(struct remap_target *rt, struct remap_move *mv)
 {
-	mv->slot = remap_meta_alloc(&rt->meta, mv->block, mv->lost);
+	mv->slot = remap_meta_alloc(&rt->meta, mv->block, mv->lost, mv->old);
 	if (mv->slot == REMAP_NO_SLOT && remap_meta_room(&rt->meta) == -EIO)
 		remap_set_state(rt, REMAP_FAILED);
 	if (mv->slot == REMAP_NO_SLOT)
-		mv->slot = remap_meta_alloc(&rt->meta, mv->block, mv->lost);
+		mv->slot = remap_meta_alloc(&rt->meta, mv->block, mv->lost, mv->old);
 	if (mv->slot == REMAP_NO_SLOT) {
 		if (rt->state == REMAP_ACTIVE)
 			remap_set_state(rt, REMAP_EXHAUSTED);
