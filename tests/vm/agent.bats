@@ -9,7 +9,7 @@ load agent
 setup() {
 	[[ -r /sys/kernel/btf/vmlinux ]] || skip "the kernel has no BTF"
 	load_module
-	rm -rf "$STATE" "$CONFIG" "$LOG"
+	rm -rf "$STATE" "$CONFIG" "$LOG" /run/remap-agent
 	make_null_blk data 64
 	make_null_blk spare 16
 }

@@ -10,6 +10,7 @@ load agent
 setup() {
 	export TERM=xterm LC_ALL=C.UTF-8
 	load_module
+	rm -rf /run/remap-agent		# of an agent that another suite has run
 	make_null_blk data 16
 	make_null_blk spare 16
 	cd "$BATS_TEST_TMPDIR" || return
