@@ -895,8 +895,8 @@ static int freeze_doubtful(struct remap_meta *m, struct remap_map *map)
 			r = freeze(map, &a) ?: freeze(map, &b);
 		}
 		if (other)
-			DMWARN("%s: table block %lu is on too few replicas: blocks in doubt are frozen",
-			       m->name, index);
+			DMWARN("%s: table block %lu is on too few replicas: %s", m->name, index,
+			       "writes to blocks in doubt fail");
 		if (r)
 			break;
 	}

@@ -236,6 +236,7 @@ start() {
 	pattern verify "$T" 4002 6 1
 }
 
+# bats test_tags=two-cpus
 @test "a storm of errors pauses; reset goes on" {
 	start --option burst=4 --option on_read_error=pass	# udev reads, too
 	bad data 8000 8399

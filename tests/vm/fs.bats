@@ -36,6 +36,7 @@ fio_verify() { # ARGS...
 		--verify_fatal=1 --do_verify=1 --randrepeat=1 "$@" || { cat /tmp/fio; return 1; }
 }
 
+# bats test_tags=two-cpus
 @test "ext4 with fio verify, fsck, and all of it again after a restart" {
 	mkfs.ext4 -q "$T"
 	check_fs ext4 e2fsck -fn
@@ -158,6 +159,7 @@ check_fs() { # TYPE CHECK...
 	expect lost_sectors 0
 }
 
+# bats test_tags=two-cpus
 @test "fio verify on the bare device, many bad blocks, four writers at once" {
 	scatter 500 4000
 	fio_verify --filename="$T" --size=128M --offset_increment=128M --numjobs=4 --rw=randwrite \
@@ -167,6 +169,7 @@ check_fs() { # TYPE CHECK...
 	[[ $(replicas t) == "ok ok ok ok ok" ]]
 }
 
+# bats test_tags=two-cpus
 @test "proactive remaps and unmaps under load lose nothing" {
 	local fio rounds=0
 	fio_verify --filename="$T" --size=64M --rw=randwrite --bs=4k --iodepth=16 --io_size=24M \

@@ -57,6 +57,7 @@ check_all() { # VERSION OF THE FIRST 4096 SECTORS
 	check_all 2
 }
 
+# bats test_tags=two-cpus
 @test "grows under load, several times, and a reader of the format finds the same" {
 	local size before=176 after
 

@@ -122,6 +122,7 @@ fault_was_met() {
 	[[ $(replicas t) == "ok ok ok ok ok" ]]
 }
 
+# bats test_tags=two-cpus
 @test "writes to bad blocks are acknowledged and kept while memory fails" {
 	local i
 	pattern write "$T" 0 131072 1 2048
@@ -142,6 +143,7 @@ fault_was_met() {
 	[[ $(replicas t) == "ok ok ok ok ok" ]]
 }
 
+# bats test_tags=two-cpus
 @test "remap and unmap under load lose nothing while memory fails" {
 	local fio round
 	fio --name=job --minimal --output=/tmp/fio --filename="$T" --size=32M --rw=randwrite \

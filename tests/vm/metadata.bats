@@ -204,13 +204,15 @@ set_features() { # OFFSET VALUE
 
 # A table of the spare in which writes to zones 2 to 4 fail; what they hold can still be read.
 three_zones_read_only() {
-	local at from=0 z
+	local at from=0 z zone size
 
 	mapfile -t at < <(zones)
+	size=$((at[5] / 512))
 	for z in 2 3 4; do
-		echo "$from $((at[z] / 512 - from)) linear $SPARE $from"
-		from=$(((at[z] + at[5]) / 512))
-		echo "$((at[z] / 512)) $((at[5] / 512)) flakey $SPARE $((at[z] / 512)) 0 1000 1 error_writes"
+		zone=$((at[z] / 512))
+		echo "$from $((zone - from)) linear $SPARE $from"
+		echo "$zone $size flakey $SPARE $zone 0 1000 1 error_writes"
+		from=$((zone + size))
 	done
 	((from == 32768)) || echo "$from $((32768 - from)) linear $SPARE $from"
 }

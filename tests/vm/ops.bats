@@ -67,6 +67,7 @@ requests_of() { # read|write DEVICE
 	echo $(($(requests data) - ours)) $(($(requests spare) - theirs))
 }
 
+# bats test_tags=two-cpus
 @test "large I/O is cut at remapped blocks and nowhere else" {
 	local op linear n
 	make_null_blk data 64
@@ -272,6 +273,7 @@ requests_of() { # read|write DEVICE
 
 # Only bad blocks are moved, and only once no write is on its way to them: one that is held back
 # by the disk (a dm-delay, until it is suspended) holds back the move.
+# bats test_tags=two-cpus
 @test "a block does not move while a write is on its way to it" {
 	local writer mover trace=/sys/kernel/tracing
 	make_null_blk data 64
@@ -301,6 +303,7 @@ requests_of() { # read|write DEVICE
 	pattern verify "$T" 0 4000 1
 }
 
+# bats test_tags=two-cpus
 @test "CPUs that leave and come back under I/O and moves: every write is accounted for" {
 	local writer before i
 	[[ -w /sys/devices/system/cpu/cpu1/online ]] || skip "no CPU that can leave"
@@ -327,6 +330,7 @@ requests_of() { # read|write DEVICE
 
 # Nodes of the map grow, become another kind, shrink and go: a block in each of 300 leaves, and all
 # of one leaf, which is amid the load.
+# bats test_tags=two-cpus
 @test "blocks move to and fro, alone and in a crowd, under I/O that looks for them" {
 	local writer before round
 	make_null_blk data 320
@@ -361,6 +365,7 @@ requests_of() { # read|write DEVICE
 	expect state active
 }
 
+# bats test_tags=two-cpus
 @test "a device is renamed under I/O and goes on by its new name" {
 	local writer
 	make_null_blk data 64
@@ -385,6 +390,7 @@ requests_of() { # read|write DEVICE
 	pattern verify "$T" 4000 8 2
 }
 
+# bats test_tags=two-cpus
 @test "both devices vanish under I/O: errors, an end, and nothing is concluded" {
 	local writer
 	make_null_blk data 64

@@ -189,6 +189,7 @@ reads_of() { # DEVICE
 	pattern verify "$T" 0 131072 1
 }
 
+# bats test_tags=two-cpus
 @test "a disk that vanishes under reads and writes: paused, nothing lost or remapped" {
 	start
 	remove_null_blk data
@@ -250,6 +251,7 @@ not() {
 }
 
 # Sectors 65536 on are on a device that is suspended: it answers nothing before it is resumed.
+# bats test_tags=two-cpus
 @test "a write that is never answered holds up its own part of the disk alone, and is told" {
 	dmsetup create under --table "0 65536 linear $DATA 65536"
 	dmsetup create disk0 --table "$(printf '%s\n' "0 65536 linear $DATA 0" \
@@ -313,6 +315,7 @@ test_stuck() {
 	remove_null_blk spare2
 }
 
+# bats test_tags=two-cpus
 @test "a device is removed by force, and suspended without flush, while writes and moves go on" {
 	start
 	before=$(requests mapper/t)

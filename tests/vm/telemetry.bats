@@ -73,6 +73,7 @@ stat_words() { # DEVICE NUMBER...
 	done | paste -sd ' '
 }
 
+# bats test_tags=two-cpus
 @test "reads, writes, discards, flushes and their bytes are those that the kernel counts" {
 	local before after area ours
 	make_null_blk data 64 discard=1 cache_size=4
@@ -375,6 +376,7 @@ stat_words() { # DEVICE NUMBER...
 	done
 }
 
+# bats test_tags=two-cpus
 @test "areas come and go under I/O: 128 of them, each by itself" {
 	local at first load i
 	make_null_blk data 64

@@ -9,6 +9,7 @@
 # By hand, for as long as one likes: make torture SECONDS=3600 [SEED=n] [PROFILE=p] [KERNELS=6.12].
 # What is said after a failure makes the same operations and faults again, if not at the same times.
 
+# bats file_tags=two-cpus
 bats_require_minimum_version 1.5.0
 load remap
 
