@@ -51,7 +51,7 @@ unit_src := $(wildcard tests/unit/test_*.c)
 unit_support := $(filter-out $(unit_src),$(wildcard tests/unit/*.c))
 unit_programs := $(unit_src:tests/unit/%.c=build/unit/%)
 unit_obj := $(patsubst %.c,build/unit/obj/%.o,$(lib_src) $(telemetry_src) \
-	$(addprefix user/agent/,policy.c config.c state.c smart.c share.c child.c) \
+	$(addprefix user/agent/,policy.c config.c state.c smart.c share.c child.c say.c clock.c) \
 	$(addprefix user/ctl/,describe.c judge.c output.c progress.c report.c surface.c) \
 	user/top/judge.c $(unit_support))
 fuzzers := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -65,7 +65,7 @@ module := build/$(KVER)/dm-remap.ko
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all module tools programs fuzzers setup check unit check-vm check-debug torture \
-	fuzz mutants demo bench bench-map vmlinux-check lint install uninstall clean help \
+	fuzz mutants demo bench bench-map bench-scaling vmlinux-check lint install uninstall clean help \
 	print-flags print-kdir FORCE
 
 all: module tools ## build the module for KVER and the user tools
@@ -207,6 +207,9 @@ demo: setup ## what it does, shown in a VM
 
 bench: ## instructions for each I/O, against the budgets (KERNELS= BENCH="--short --verbose")
 	+$(Q)tools/bench $(BENCH)
+
+bench-scaling: programs ## dm-linear and dm-remap on one CPU and on two (KERNEL=6.12)
+	+$(Q)KERNEL='$(KERNEL)' tests/bench/scaling.bash
 
 bench-map: ## time of a look-up in the map, beside other structures, on this machine (MAX=remaps)
 	$(Q)tools/setup

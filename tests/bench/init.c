@@ -18,13 +18,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <x86intrin.h>
 #include "device.h"
@@ -365,6 +368,56 @@ static void bench_telemetry(const struct disk *data, const struct disk *other)
 	remap_telemetry_close(t);
 }
 
+/* Does a process sleep for a time of its own choice? */
+static bool sleeps(pid_t pid)
+{
+	char path[32], where[64] = "";
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/wchan", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, where, sizeof(where) - 1);
+	close(fd);
+	return n > 0 && strstr(where, "nanosleep");
+}
+
+/*
+ * What others' measuring costs: biolatency of libbpf-tools, if tools/bench has packed it. It sleeps
+ * once it has attached its programs.
+ */
+static void bench_biolatency(const struct disk *data)
+{
+	struct disk d = *data;
+	pid_t pid;
+
+	if (access("/biolatency", X_OK))
+		return;
+	mkdir("/proc", 0755);
+	if (mount("proc", "/proc", "proc", 0, NULL) && errno != EBUSY)
+		die("no /proc: %s", strerror(errno));
+	pid = fork();
+	if (!pid) {
+		int null = open("/dev/null", O_RDWR);
+
+		if (null >= 0 && dup2(null, 1) == 1)
+			execl("/biolatency", "biolatency", "3600", NULL);
+		_exit(127);
+	}
+	while (pid > 0 && !sleeps(pid)) {
+		if (waitpid(pid, NULL, WNOHANG))
+			die("biolatency does not run here");
+		usleep(10000);
+	}
+	snprintf(d.name, sizeof(d.name), "biolatency");
+	measure(&d, "-", false, BLOCK, DATA_MIB * MIB / 2);
+	measure(&d, "-", true, BLOCK, DATA_MIB * MIB / 2);
+	if (pid < 0 || kill(pid, SIGKILL) || waitpid(pid, NULL, 0) != pid)
+		die("biolatency: %s", strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
 	/* the last word; the kernel hands on others that it does not know */
@@ -390,6 +443,7 @@ int main(int argc, char **argv)
 	measure(&other, "-", false, BLOCK, DATA_MIB * MIB / 2);
 	measure(&other, "-", true, BLOCK, DATA_MIB * MIB / 2);
 	bench_telemetry(&data, &other);
+	bench_biolatency(&data);
 	null_blk_remove(&other);
 	bench_linear(&data);
 	if (full) {

@@ -132,12 +132,12 @@ measured() { # PAGE [OPTION]...: the title
 
 @test "a search says how far it is, on a terminal, and takes that away before it says more" {
 	local spare=$BATS_TEST_TMPDIR/spare out=$BATS_TEST_TMPDIR/out
-	truncate -s 8G "$spare"
+	truncate -s 128G "$spare"
 	export TERM=xterm
 	script -qec "build/bin/remapctl verify --spare $spare --search || true" /dev/null \
 		</dev/null >"$out"
 	cat -v "$out"
-	grep -qE $'\r''search: [0-9]+ %, [0-9]+ of 8192, [0-9]+ MiB/s, [0-9:]+ left'$'\033' "$out"
+	grep -qE $'\r''search: [0-9]+ %, [0-9]+ of 131072, [0-9]+ MiB/s, [0-9:]+ left'$'\033' "$out"
 	grep -qE $'\r\033''\[Kremapctl: [^'$'\033'']*: not a dm-remap spare[^'$'\033'']*$' "$out"
 	run --separate-stderr -1 build/bin/remapctl verify --spare "$spare" --search
 	[[ $stderr == "remapctl: $spare: not a dm-remap spare"* && $stderr != *$'\n'* ]]

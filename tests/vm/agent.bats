@@ -74,6 +74,28 @@ teardown() {
 	says 20 "t: 1 sectors are lost, there were 0"
 }
 
+@test "a target that is a part of its device: its own sectors are read, moved and told of" {
+	make_null_blk other 16
+	remapctl format --data "$DATA" --spare "$SPARE"
+	printf '%s\n' "0 8192 linear /dev/other 0" "8192 131072 remap $DATA 0 $SPARE 0" \
+		"139264 8192 linear /dev/other 8192" | dmsetup create t
+	bad data 120000 120003
+	bad other 8 15
+	configure "[scrub]" "interval = 30d" "[read]" "rate = 1G"
+	agent
+	says 60 "t: read sectors 0 to 131071: 8 could not be read, the first is 120000"
+	is_remapped 120000
+	logged "t: replicas of the metadata: ok ok ok ok ok"
+	bad data 40000 40000
+	run ! read_sector 48192
+	says 60 "t: reading sectors 37952 to 420"
+	[[ $(remapped) == $'40000\n120000' ]]
+	run ! logged "gave up"
+	dmsetup remove --retry t
+	says 20 "is gone"
+	remove_null_blk other
+}
+
 @test "replicas that are damaged are repaired; where that does not help a person is told" {
 	local start size uuid bad program=/tmp/program
 	cat >"$program" <<-'END'

@@ -135,10 +135,12 @@ struct agent {
 	struct agent_share *share;	/* NULL: not yet, or not any more */
 };
 
-/* ---- targets.c ---- */
+/* ---- clock.c ---- */
 
 /** agent_now() - seconds of a clock that only goes forward, asleep or not */
 u64 agent_now(void);
+
+/* ---- targets.c ---- */
 
 /** agent_begin() - load telemetry if there is any, find the targets, and see to them from now on */
 int agent_begin(struct agent *a, struct remap_err *err);

@@ -81,7 +81,8 @@ struct scan {
 	const char *node;
 	dev_t rdev;
 	void *buf;
-	u64 block, unreadable, first;	/* sectors */
+	u64 begin;			/* of the target in the device; sectors, as are these */
+	u64 block, unreadable, first;
 };
 
 /* Return: 0; 1 if it could not be read; -errno if that is not for the medium's sake */
@@ -98,7 +99,7 @@ static int read_once(struct scan *s, u64 sector, u64 count)
 		return -ESTALE;
 	}
 	do
-		n = pread(fd, s->buf, count << 9, (off_t)(sector << 9));
+		n = pread(fd, s->buf, count << 9, (off_t)((s->begin + sector) << 9));
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		r = errno == ENXIO || errno == ENODEV || errno == EINVAL ? -errno : 1;
@@ -184,7 +185,8 @@ static int cmd_read(char **argv)
 	if (!split(argv[0], &s.rdev) || !remap_parse_u64(argv[1], &first) ||
 	    !remap_parse_u64(argv[2], &count) || !remap_parse_u64(argv[3], &chunk) ||
 	    !remap_parse_u64(argv[4], &s.block) || !remap_parse_u64(argv[5], &rate) ||
-	    !chunk || chunk > 1 << 15 || !s.block || s.block > chunk || !rate)
+	    !remap_parse_u64(argv[7], &s.begin) || !chunk || chunk > 1 << 15 || !s.block ||
+	    s.block > chunk || !rate)
 		return HELPER_FAILED;
 	if (!strcmp(argv[6], "idle"))
 		give_way();
@@ -338,7 +340,7 @@ int agent_helper(int argc, char **argv)
 		int args;
 		int (*run)(char **argv);
 	} commands[] = {
-		{ "read", 7, cmd_read }, { "check", 3, cmd_check }, { "move", 3, cmd_move },
+		{ "read", 8, cmd_read }, { "check", 3, cmd_check }, { "move", 3, cmd_move },
 		{ "repair", 1, cmd_repair }, { "save", 3, cmd_save },
 		{ "load", 2, cmd_load },
 	};

@@ -37,14 +37,6 @@
 /* The beginning of a helper's arguments. */
 #define HELPER(a)	(char *)(a)->self, "--helper", (a)->pid
 
-u64 agent_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (u64)ts.tv_sec + 1;	/* the policy's times are not 0 */
-}
-
 static void act(struct agent *a);
 
 static bool under_way(const struct agent_target *t, enum agent_action_kind kind)
@@ -340,7 +332,7 @@ static int begin_read(struct agent_job *j, struct remap_err *err)
 {
 	struct agent_target *t = j->target;
 	const struct agent_action *action = &j->action;
-	char node[PATH_MAX + 32], first[24], count[24], chunk[24], block[24], rate[24];
+	char node[PATH_MAX + 32], first[24], count[24], chunk[24], block[24], rate[24], begin[24];
 
 	name_node(node, sizeof(node), t->dm.rdev);
 	snprintf(first, sizeof(first), "%" PRIu64, j->at);
@@ -348,9 +340,10 @@ static int begin_read(struct agent_job *j, struct remap_err *err)
 	snprintf(block, sizeof(block), "%" PRIu64, (u64)t->dm.word[REMAP_ST_BLOCK_SIZE] >> 9);
 	snprintf(chunk, sizeof(chunk), "%d", CHUNK);
 	snprintf(rate, sizeof(rate), "%" PRIu64, t->agent->settings.scrub_rate);
+	snprintf(begin, sizeof(begin), "%" PRIu64, t->dm.begin);
 	return begin_job(j, (char *[]){ HELPER(t->agent), "read", node, first, count,
 					action->kind == AGENT_READ ? block : chunk, block, rate,
-					action->look ? "usual" : "idle", NULL }, err);
+					action->look ? "usual" : "idle", begin, NULL }, err);
 }
 
 static void start(struct agent *a, struct agent_target *t, const struct agent_action *action)
@@ -799,6 +792,11 @@ static void on_event(void *arg, const struct telemetry_event *e)
 	t = by_dev(a, e->remap.dev);
 	if (!t)
 		return;
+	/* tracepoints have sectors of the device, of which the target may be a part */
+	happened.sector -= t->dm.begin;
+	if ((e->kind == TELEMETRY_RECOVERED || e->kind == TELEMETRY_RELOCATE_END) &&
+	    happened.sector >= t->dm.sectors)
+		return;
 	switch (e->kind) {
 	case TELEMETRY_RECOVERED:
 		happened.kind = AGENT_RECOVERED;
@@ -1086,7 +1084,8 @@ static void refresh(struct agent *a)
 
 		key_of(&list[i], key);
 		for (t = a->targets; t; t = t->next)
-			if (t->dm.rdev == list[i].rdev && t->dm.sectors == list[i].sectors &&
+			if (t->dm.rdev == list[i].rdev && t->dm.begin == list[i].begin &&
+			    t->dm.sectors == list[i].sectors &&
 			    (!strcmp(t->key, key) || !strcmp(t->dm.uuid, list[i].uuid)) &&
 			    t->dm.word[REMAP_ST_BLOCK_SIZE] == list[i].word[REMAP_ST_BLOCK_SIZE])
 				break;

@@ -340,8 +340,9 @@ static int ask(int type, const char *name, const char *doing, struct dm_info *in
 	return r;
 }
 
-/* The remap target of a device's answer; a device may have other targets around it. */
-static const char *remap_params(struct dm_task *task, u64 *sectors)
+/* The remap target of a device's answer; a device may have other targets around it. Of several the
+ * first one counts. */
+static const char *remap_params(struct dm_task *task, u64 *begin, u64 *sectors)
 {
 	uint64_t start, length;
 	char *type, *params;
@@ -350,6 +351,7 @@ static const char *remap_params(struct dm_task *task, u64 *sectors)
 	do {
 		next = dm_get_next_target(task, next, &start, &length, &type, &params);
 		if (type && params && !strcmp(type, REMAP_TARGET_NAME)) {
+			*begin = start;
 			*sectors = length;
 			return params;
 		}
@@ -380,7 +382,7 @@ static int get(const char *name, struct remap_target *t, struct remap_err *err)
 		return r;
 	uuid = dm_task_get_uuid(table);
 	snprintf(t->uuid, sizeof(t->uuid), "%s", uuid ? uuid : "");
-	params = remap_params(table, &t->sectors);
+	params = remap_params(table, &t->begin, &t->sectors);
 	if (!params && !info.live_table &&
 	    !strncmp(t->uuid, REMAP_DM_UUID_PREFIX, strlen(REMAP_DM_UUID_PREFIX)))
 		return remap_fail(err, -ENODATA, "%s: has no table: it is being started, or is "
@@ -397,7 +399,7 @@ static int get(const char *name, struct remap_target *t, struct remap_err *err)
 	t->rdev = makedev(info.major, info.minor);
 	t->open_count = info.open_count;
 	t->suspended = info.suspended;
-	params = remap_params(status, &t->sectors);
+	params = remap_params(status, &t->begin, &t->sectors);
 	if (!params || !parse_status(t, params))
 		return remap_fail(err, -EPROTO, "%s: status line not understood: %.200s (the "
 				  "kernel module is older than "
@@ -625,27 +627,41 @@ int remap_dm_remove(const struct remap_target *t, struct remap_err *err)
 
 /* ---- messages ---- */
 
-int remap_dm_message(const char *name, char **reply, struct remap_err *err, const char *fmt, ...)
+/* A message goes to the target that holds a sector of the device: where does the remap begin? */
+static u64 begin_of(const char *name)
+{
+	_cleanup_task_ struct dm_task *task = NULL;
+	u64 begin = 0, sectors;
+	struct remap_err err;
+	struct dm_info info;
+
+	/* where this fails, the message does, and its error is the one to be told */
+	if (!ask(DM_DEVICE_TABLE, name, "read its table", &info, &task, &err))
+		remap_params(task, &begin, &sectors);
+	return begin;
+}
+
+static int vmessage(const char *name, u64 begin, char **reply, struct remap_err *err,
+		    const char *fmt, va_list ap) __attribute__((format(printf, 5, 0)));
+static int vmessage(const char *name, u64 begin, char **reply, struct remap_err *err,
+		    const char *fmt, va_list ap)
 {
 	_cleanup_task_ struct dm_task *task = task_new(DM_DEVICE_TARGET_MSG, name, err);
 	_cleanup_free_ char *text = NULL;
 	char doing[128];
 	const char *got;
-	va_list ap;
 	int r;
 
 	if (reply)
 		*reply = NULL;
 	if (!task)
 		return -EIO;
-	va_start(ap, fmt);
 	r = vasprintf(&text, fmt, ap);
-	va_end(ap);
 	if (r < 0) {
 		text = NULL;
 		return remap_fail_errno(err, -ENOMEM, "%s", name);
 	}
-	if (!dm_task_set_sector(task, 0) || !dm_task_set_message(task, text))
+	if (!dm_task_set_sector(task, begin) || !dm_task_set_message(task, text))
 		return remap_fail(err, -EIO, "%s: %s", name, *lib_log ? lib_log : "no message "
 				  "possible");
 	snprintf(doing, sizeof(doing), "%.100s", text);
@@ -661,6 +677,31 @@ int remap_dm_message(const char *name, char **reply, struct remap_err *err, cons
 	return 0;
 }
 
+int remap_dm_message(const char *name, char **reply, struct remap_err *err, const char *fmt, ...)
+{
+	va_list ap;
+	int r;
+
+	va_start(ap, fmt);
+	r = vmessage(name, begin_of(name), reply, err, fmt, ap);
+	va_end(ap);
+	return r;
+}
+
+static int message_at(const char *name, u64 begin, char **reply, struct remap_err *err,
+		      const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+static int message_at(const char *name, u64 begin, char **reply, struct remap_err *err,
+		      const char *fmt, ...)
+{
+	va_list ap;
+	int r;
+
+	va_start(ap, fmt);
+	r = vmessage(name, begin, reply, err, fmt, ap);
+	va_end(ap);
+	return r;
+}
+
 static int not_understood(const char *name, const char *line, struct remap_err *err)
 {
 	return remap_fail(err, -EPROTO, "%s: answer of the kernel module not understood: %.100s "
@@ -671,12 +712,14 @@ int remap_dm_each_remap(const char *name, u64 from,
 			int (*fn)(void *arg, u64 sector, u64 count, u64 slot, u64 lost), void *arg,
 			struct remap_err *err)
 {
+	const u64 begin = begin_of(name);
+
 	for (;;) {
 		_cleanup_free_ char *reply = NULL;
 		char *line, *save = NULL;
 		u64 next = 0;
 		bool more = false, end = false;
-		int r = remap_dm_message(name, &reply, err, "list %" PRIu64, from);
+		int r = message_at(name, begin, &reply, err, "list %" PRIu64, from);
 
 		if (r)
 			return r;

@@ -23,7 +23,7 @@ struct remap_target {
 	dev_t rdev;
 	int open_count;
 	bool suspended;
-	u64 sectors;
+	u64 begin, sectors;			/* of the target, in the device */
 	dev_t data, spare;			/* 0 where the table line was not understood */
 	u64 data_start, spare_start;		/* sectors of these */
 	enum remap_state state;
@@ -87,7 +87,7 @@ int remap_dm_create(const char *name, const char *uuid, u64 sectors, const char 
 int remap_dm_remove(const struct remap_target *t, struct remap_err *err);
 
 /**
- * remap_dm_message() - send a message
+ * remap_dm_message() - send a message to the device's remap target, the first one if it has several
  * @reply: result, to be freed; NULL if there is none or the caller does not want it
  */
 int remap_dm_message(const char *name, char **reply, struct remap_err *err, const char *fmt, ...)
