@@ -65,8 +65,8 @@ module := build/$(KVER)/dm-remap.ko
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all module tools programs fuzzers setup check unit check-vm check-debug torture \
-	fuzz mutants demo bench bench-map bench-scaling vmlinux-check lint install uninstall clean help \
-	print-flags print-kdir FORCE
+	fuzz mutants demo bench bench-map bench-scaling vmlinux-check lint install uninstall \
+	clean help print-flags print-kdir FORCE
 
 all: module tools ## build the module for KVER and the user tools
 module: $(module) ## build only the module for KVER
@@ -208,8 +208,8 @@ demo: setup ## what it does, shown in a VM
 bench: ## instructions for each I/O, against the budgets (KERNELS= BENCH="--short --verbose")
 	+$(Q)tools/bench $(BENCH)
 
-bench-scaling: programs ## dm-linear and dm-remap on one CPU and on two (KERNEL=6.12)
-	+$(Q)KERNEL='$(KERNEL)' tests/bench/scaling.bash
+bench-scaling: ## dm-linear and dm-remap on one CPU and on two (KERNEL=6.12)
+	+$(Q)$(MAKE) --no-print-directory all && KERNEL='$(KERNEL)' tests/bench/scaling.bash
 
 bench-map: ## time of a look-up in the map, beside other structures, on this machine (MAX=remaps)
 	$(Q)tools/setup
