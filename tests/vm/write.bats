@@ -74,7 +74,6 @@ check_one_bad() { # CASE WRITE_AT COUNT BAD_AT
 	check_one_bad 9 1 8192 5001
 }
 
-# bats test_tags=two-cpus
 @test "1 MiB over many bad blocks costs one remap for each" {
 	local base=$((10 * 16384)) i
 
