@@ -209,7 +209,7 @@ bench: ## instructions for each I/O, against the budgets (KERNELS= BENCH="--shor
 	+$(Q)tools/bench $(BENCH)
 
 bench-scaling: ## dm-linear and dm-remap on one CPU and on two (KERNEL=6.12)
-	+$(Q)$(MAKE) --no-print-directory all && KERNEL='$(KERNEL)' tests/bench/scaling.bash
+	+$(Q)KERNEL='$(KERNEL)' tests/bench/scaling.bash
 
 bench-map: ## time of a look-up in the map, beside other structures, on this machine (MAX=remaps)
 	$(Q)tools/setup

@@ -878,11 +878,10 @@ static int freeze_doubtful(struct remap_meta *m, struct remap_map *map)
 		const u8 *other = other_entries(m, index);
 
 		if (!map) {
-			xa_clear_mark(&m->tables, index, REMAP_WEAK);
-			if (other) {
-				xa_set_mark(&m->tables, index, REMAP_WEAK);
+			if (other)
 				xa_set_mark(&m->tables, index, REMAP_DIRTY);
-			}
+			else
+				xa_clear_mark(&m->tables, index, REMAP_WEAK);
 			continue;
 		}
 		for (i = 0; other && !r && i < remap_table_slots(&m->layout, index); i++) {
@@ -895,8 +894,8 @@ static int freeze_doubtful(struct remap_meta *m, struct remap_map *map)
 			r = freeze(map, &a) ?: freeze(map, &b);
 		}
 		if (other)
-			DMWARN("%s: table block %lu is on too few replicas: %s", m->name, index,
-			       "writes to blocks in doubt fail");
+			DMWARN("%s: table block %lu is on too few replicas, some writes will fail",
+			       m->name, index);
 		if (r)
 			break;
 	}

@@ -96,8 +96,7 @@ void remap_meta_close(struct remap_meta *m);
  *
  * May be called again after a failure. Where mending cannot be made durable, all is loaded all
  * the same; see remap_meta_whole(). Blocks of which another load may then find something older
- * are frozen. Return: 0; -EUCLEAN where table blocks are lost; another
- * negative error.
+ * are frozen. Return: 0; -EUCLEAN where table blocks are lost; another negative error.
  */
 int __must_check remap_meta_load(struct remap_meta *m, struct remap_map *map, bool force);
 

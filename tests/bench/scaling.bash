@@ -50,8 +50,12 @@ if [[ -n ${DM_REMAP_KO:-} ]]; then
 	guest
 	exit
 fi
+"$here/tools/setup"
+release=$("$here/tools/vm" --find-release "${KERNEL:-6.12}") ||
+	{ echo "scaling: no kernel ${KERNEL:-6.12} with headers here (make setup)" >&2; exit 1; }
+make -s -C "$here" tools module KVER="$release" >&2
 for cpus in 1 2; do
-	"$here/tools/vm" ${KERNEL:+-k "$KERNEL"} --cpus "$cpus" -- \
+	"$here/tools/vm" -k "$release" --cpus "$cpus" -- \
 		"$here/tests/bench/scaling.bash" "$seconds"
 done | awk '
 	{ if ($4 > best[$1, $2, $3]) best[$1, $2, $3] = $4 }

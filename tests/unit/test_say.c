@@ -167,6 +167,7 @@ static void a_program_that_is_not_there(void **state)
 	while (agent.news || agent.programs)
 		assert_true(sd_event_run(agent.loop, 60000000) > 0);
 	assert_int_equal(agent.n_news, 0);
+	assert_int_equal(agent.programs_dropped, 2);
 	assert_int_equal(access(told, F_OK), -1);
 }
 

@@ -264,3 +264,56 @@ three_zones_read_only() {
 	pattern write "$T" 90000 8 1
 	check_all
 }
+
+# Give the entry of a sector one sequence number, and all others another.
+set_seq() { # SECTOR SEQ OTHERS
+	PYTHONPATH=$BATS_TEST_DIRNAME python3 - /tmp/whole /tmp/changed "$@" <<-'PY'
+		import struct, sys
+		from reader import BLOCK, ENTRIES, MAGIC, crc32c
+		image = bytearray(open(sys.argv[1], "rb").read())
+		uuid = image[32:48]
+		sector, seq, others = (int(a, 0) for a in sys.argv[3:])
+		changed = 0
+		for at in range(0, len(image), BLOCK):
+		    block = image[at:at + BLOCK]
+		    unsealed = block[:4] + bytes(4) + block[8:]
+		    stored, = struct.unpack_from("<I", block, 4)
+		    if block[:4] != b"RMBT" or crc32c(unsealed, crc32c(uuid)) != stored:
+		        continue
+		    for e in range(32, 32 + 16 * ENTRIES, 16):
+		        low, high, state = struct.unpack_from("<IHB", block, e)
+		        if state == 1:
+		            mine = (low | high << 32) == sector // 8
+		            struct.pack_into("<I", block, e + 12, seq if mine else others)
+		            changed += mine
+		    struct.pack_into("<I", block, 4, 0)
+		    struct.pack_into("<I", block, 4, crc32c(block, crc32c(uuid)))
+		    image[at:at + BLOCK] = block
+		assert changed >= 5
+		open(sys.argv[2], "wb").write(image)
+	PY
+	dd if=/tmp/changed of="$SPARE" bs=1M oflag=direct conv=notrunc status=none
+}
+
+# Of two entries for a block, which a crash may leave, the later one counts; the numbers go round.
+@test "a block that moves has the later number, however many were given since it moved last" {
+	local slot entry='.entries[] | select(.state == "mapped" and .sector == 4000)'
+
+	remapctl stop t
+	dd if="$SPARE" of=/tmp/whole bs=1M iflag=direct status=none
+	set_seq 4000 5 0x80000004
+	remapctl start t --data "$DATA" --spare "$SPARE"
+	check_all
+	slot=$(remapctl dump --spare "$SPARE" --json | jq "$entry | .slot_sector")
+	bad spare "$slot" "$slot"
+	pattern write "$T" 4000 8 2
+	remapctl dump --spare "$SPARE" --json | jq -c "$entry"
+	[[ $(remapctl dump --spare "$SPARE" --json | jq "$entry | .slot_sector") != "$slot" ]]
+	# in serial arithmetic 0x80000005, the next one, is not later than 5
+	[[ $(remapctl dump --spare "$SPARE" --json | jq "$entry | .seq") == 6 ]]
+	good spare "$slot" "$slot"
+	remapctl stop t
+	dd if=/tmp/whole of="$SPARE" bs=1M oflag=direct conv=notrunc status=none
+	remapctl start t --data "$DATA" --spare "$SPARE"
+	check_all
+}
