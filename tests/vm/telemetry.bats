@@ -131,6 +131,35 @@ stat_words() { # DEVICE NUMBER...
 	[[ $(of "$area" '.region_worst | map(.[1]) | max') -ge $((100000000 / 64)) ]]
 }
 
+# A disk that gets slower three times, so that each percentile is far from the next.
+@test "percentiles up to the last in a thousand are those of fio's own log, to one bucket" {
+	local area name per_mille ours theirs log=/tmp/latencies disk
+	disk=$(make_scsi_debug 64 delay=0 ndelay=25000000)
+	begin
+	area=$(watch "$disk" 0)
+	rm -f "$log".*
+	reads() { # COUNT NANOSECONDS DEPTH
+		scsi_debug_set ndelay "$2"
+		fio --filename="$disk" --ioengine=libaio --iodepth="$3" --direct=1 --name=a \
+			--rw=randread --bs=4k --number_ios="$1" --write_lat_log="$log.$2" \
+			--minimal >/dev/null
+	}
+	reads 1700 25000000 16
+	reads 270 100000000 16
+	reads 25 350000000 5
+	reads 5 990000000 5
+	cut -d , -f 2 "$log".*_lat.1.log | sort -n >"$log.all"
+	[[ $(grep -c . "$log.all") == 2000 ]]
+	agrees "$(of "$area" .read.total.count)" 2000
+	for name in p50:500 p90:900 p99:990 p999:999; do
+		per_mille=${name#*:} name=${name%:*}
+		theirs=$(sed -n "$(((2000 * per_mille + 999) / 1000))p" "$log.all" | tr -d ' ')
+		ours=$(of "$area" ".read.total.$name")
+		echo "$name: ours up to $ours, fio's $theirs"
+		((ours <= theirs * 5 / 4 && ours >= theirs * 4 / 5))
+	done
+}
+
 @test "an error is seen once, at its place, with its status, through partitions and offsets" {
 	local part area other events
 	make_null_blk data 64
@@ -241,6 +270,19 @@ stat_words() { # DEVICE NUMBER...
 	# all that began was seen to end
 	settle
 	[[ $(ask missed) != "0 0" || $(bpftool map dump name in_flight -j | jq length) == 0 ]]
+	# who has no such device any more does not pay for it
+	attached() {
+		bpftool link show -j | jq '.[].prog_id' | while read -r id; do
+			bpftool prog show id "$id" -j | jq -r .name
+		done | grep -cxE 'bio_(queue|complete)'
+	}
+	[[ $(attached) == 2 ]]
+	ask unwatch "$area"
+	[[ $(attached) == 0 ]]
+	area=$(watch /dev/mapper/under 0)
+	[[ $(attached) == 2 ]]
+	dd if=/dev/mapper/under of=/dev/null iflag=direct bs=4k count=3
+	agrees "$(of "$area" .read.ios)" 3
 }
 
 @test "the target tells what it does; the module can go when that is no longer asked for" {

@@ -52,6 +52,7 @@ static void histogram(struct json_object *o, const char *name, const u64 *h)
 	set(p, "p50", remap_percentile(h, 500));
 	set(p, "p90", remap_percentile(h, 900));
 	set(p, "p99", remap_percentile(h, 990));
+	set(p, "p999", remap_percentile(h, 999));
 	set(p, "max", remap_percentile(h, 1000));
 	json_object_object_add(o, name, p);
 }

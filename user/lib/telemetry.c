@@ -297,7 +297,31 @@ static int attach_bios(struct remap_telemetry *t, struct remap_err *err)
 	       remap_fail_errno(err, -errno, "cannot attach to the tracepoints of bios");
 }
 
+/* After the last of them they pay nothing again, and nothing stays that begins and is not ended. */
+static void detach_bios(struct remap_telemetry *t)
+{
+	struct telemetry_bpf *s = t->skel;
+	u64 bio;
+
+	bpf_link__destroy(s->links.bio_queue);
+	s->links.bio_queue = NULL;
+	bpf_link__destroy(s->links.bio_complete);
+	s->links.bio_complete = NULL;
+	quiesce();
+	while (!bpf_map__get_next_key(s->maps.in_flight, NULL, &bio, sizeof(bio)))
+		if (bpf_map__delete_elem(s->maps.in_flight, &bio, sizeof(bio), 0))
+			break;
+}
+
 /* ---- areas ---- */
+
+static bool watches_bios(const struct remap_telemetry *t)
+{
+	for (u32 i = 0; i < TELEMETRY_AREAS; i++)
+		if (t->watch->area[i].sectors && t->watch->area[i].bios)
+			return true;
+	return false;
+}
 
 static u32 kernel_dev(dev_t dev)
 {
@@ -445,6 +469,8 @@ void remap_telemetry_unwatch(struct remap_telemetry *t, u32 area)
 		quiesce();
 	}
 	memset(a, 0, sizeof(*a));
+	if (t->skel->links.bio_queue && !watches_bios(t))
+		detach_bios(t);
 }
 
 const struct telemetry_area *remap_telemetry_area(const struct remap_telemetry *t, u32 area)
