@@ -374,7 +374,8 @@ go_bad() {
 	remapctl stop t
 	many_devices
 	agent
-	says 60 "t63: replicas of the metadata"
+	all_checked() { (($(grep -c ': replicas of the metadata: ok' "$LOG") == 64)); }
+	wait_for 300 all_checked
 	top
 	see "64 devices"
 	see "all 64 devices are well"
