@@ -303,6 +303,33 @@ requests_of() { # read|write DEVICE
 	pattern verify "$T" 0 4000 1
 }
 
+@test "what waits for a block that moves goes to its new place" {
+	local writer mover
+	make_null_blk data 64
+	make_null_blk spare 4
+	dmsetup create sunder --table "0 8192 linear $SPARE 0"
+	remapctl create t --data "$DATA" --spare /dev/mapper/sunder
+	pattern write "$T" 4000 8 1
+	# what is written to the spare stays on its way
+	dmsetup load sunder --table "0 8192 delay $SPARE 0 0 $SPARE 0 60000"
+	dmsetup suspend sunder
+	dmsetup resume sunder
+	held() { (($(dmsetup status sunder | awk '{ print $5 }') > 0)); }
+	remapctl remap t 4000+8 3>&- &
+	mover=$!
+	wait_for 30 held
+	pattern write "$T" 4000 8 2 3>&- &
+	writer=$!
+	wait_for 30 in_flight mapper/t
+	dmsetup load sunder --table "0 8192 linear $SPARE 0"
+	dmsetup suspend sunder
+	dmsetup resume sunder
+	wait "$writer"
+	wait "$mover"
+	expect slots_used 1
+	pattern verify "$T" 4000 8 2
+}
+
 # bats test_tags=two-cpus
 @test "CPUs that leave and come back under I/O and moves: every write is accounted for" {
 	local writer before i
