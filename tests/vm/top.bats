@@ -396,7 +396,7 @@ go_bad() {
 	per=$(((many - few) / 10))
 	head -n 12 /tmp/calls
 	# most of them are libdevmapper's, for table and status of each device
-	((per > 64 && per < 64 * 40))
+	((per > 64 && per < 64 * 10))
 	few=$(cpu_ms 2)
 	many=$(cpu_ms 12)
 	echo "# a refresh with 64 devices: $per system calls, $(((many - few) / 10)) ms of a" \

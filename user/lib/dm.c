@@ -134,6 +134,8 @@ static void cleanup_task(struct dm_task **task)
 
 #define _cleanup_task_	__attribute__((cleanup(cleanup_task)))
 
+static bool dm_answered;
+
 /* libdevmapper would complain of the device node instead. */
 static int permitted(const char *name, struct remap_err *err)
 {
@@ -142,13 +144,17 @@ static int permitted(const char *name, struct remap_err *err)
 
 /*
  * Does the kernel have device-mapper? libdevmapper would not only fail otherwise, but remember that
- * for as long as the process lives. In doubt (no /proc) it may find out.
+ * for as long as the process lives. In doubt (no /proc) it may find out. Once it has talked to it,
+ * it keeps it in the kernel.
  */
 static bool dm_present(void)
 {
-	_cleanup_fclose_ FILE *f = fopen("/proc/misc", "re");
+	_cleanup_fclose_ FILE *f = NULL;
 	char line[128];
 
+	if (dm_answered)
+		return true;
+	f = fopen("/proc/misc", "re");
 	while (f && fgets(line, sizeof(line), f)) {
 		char *name = strrchr(line, ' ');
 
@@ -190,23 +196,12 @@ static int no_such_device(const char *name, struct remap_err *err)
 	return remap_fail(err, -ENXIO, "%s: no such device (remapctl status lists them)", name);
 }
 
-/* Return: 0 or -errno, with a text of what is known about the why */
-static int task_run(struct dm_task *task, const char *name, const char *doing,
-		    struct remap_err *err)
+/* @reason: what the kernel log says, or "". Return: -errno, with a text of what is known */
+static int task_failed(struct dm_task *task, const char *name, const char *doing,
+		       const char *reason, struct remap_err *err)
 {
-	int kmsg, r;
-	char reason[300];
+	int r = dm_task_get_errno(task) ? -dm_task_get_errno(task) : -EIO;
 
-	kmsg = kmsg_open();
-	if (dm_task_run(task)) {
-		if (kmsg >= 0)
-			close(kmsg);
-		return 0;
-	}
-	r = dm_task_get_errno(task) ? -dm_task_get_errno(task) : -EIO;
-	kmsg_reason(kmsg, reason, sizeof(reason));
-	if (kmsg >= 0)
-		close(kmsg);
 	if (*reason)
 		return remap_fail(err, r, "%s: cannot %s: %s", name, doing, reason);
 	if (r == -ENXIO)
@@ -214,6 +209,32 @@ static int task_run(struct dm_task *task, const char *name, const char *doing,
 	if (r == -EIO && *lib_log)
 		return remap_fail(err, r, "%s: cannot %s: %.200s", name, doing, lib_log);
 	return remap_fail_errno(err, r, "%s: cannot %s", name, doing);
+}
+
+/* What asks the kernel something: it does not log why not. */
+static int task_ask(struct dm_task *task, const char *name, const char *doing,
+		    struct remap_err *err)
+{
+	if (!dm_task_run(task))
+		return task_failed(task, name, doing, "", err);
+	dm_answered = true;
+	return 0;
+}
+
+/* What has the kernel do something. */
+static int task_run(struct dm_task *task, const char *name, const char *doing,
+		    struct remap_err *err)
+{
+	int kmsg = kmsg_open(), r = 0;
+	char reason[300];
+
+	if (!dm_task_run(task)) {
+		kmsg_reason(kmsg, reason, sizeof(reason));
+		r = task_failed(task, name, doing, reason, err);
+	}
+	if (kmsg >= 0)
+		close(kmsg);
+	return r;
 }
 
 /* ---- the module ---- */
@@ -334,7 +355,7 @@ static int ask(int type, const char *name, const char *doing, struct dm_info *in
 		return -EIO;
 	/* a question must not wait for I/O in flight */
 	dm_task_no_flush(*task);
-	r = task_run(*task, name, doing, err);
+	r = task_ask(*task, name, doing, err);
 	if (!r && (!dm_task_get_info(*task, info) || !info->exists))
 		r = no_such_device(name, err);
 	return r;
@@ -436,7 +457,7 @@ int remap_dm_list(struct remap_target **list, size_t *n,
 	task = task_new(DM_DEVICE_LIST, NULL, err);
 	if (!task)
 		return -EIO;
-	r = task_run(task, "device-mapper", "list devices", err);
+	r = task_ask(task, "device-mapper", "list devices", err);
 	if (r)
 		return r;
 	names = dm_task_get_names(task);
