@@ -144,9 +144,10 @@ peak() { # PID
 	done
 	# each is to be a request of its own
 	echo 2 >"/sys/block/$(node_of data)/queue/nomerges"
-	run fio --name=storm --filename="$DATA" --ioengine=libaio --iodepth=64 --direct=1 \
-		--rw=read --bs=512 --size=64m --io_size=$((million * 512)) \
-		--continue_on_error=all --minimal
+	for ((i = 0; i < million; i += 131072)); do
+		run fio --name=storm --filename="$DATA" --ioengine=libaio --iodepth=64 \
+			--direct=1 --rw=read --bs=512 --size=64m --continue_on_error=all --minimal
+	done
 	all_seen() {
 		missed=$(metric remap_agent_ios_missed_total)
 		seen=$(metric 'dm_remap_device_errors_total{target="t",device="data"}')
