@@ -283,21 +283,7 @@ void remap_telemetry_detach(struct remap_telemetry *t)
 #undef DETACH
 }
 
-/* Devices without requests: seldom enough that nobody else shall pay for them. */
-static int attach_bios(struct remap_telemetry *t, struct remap_err *err)
-{
-	struct telemetry_bpf *s = t->skel;
-
-	/* the end first: else what had begun in between would stay among those in flight */
-	if (!s->links.bio_complete)
-		s->links.bio_complete = bpf_program__attach(s->progs.bio_complete);
-	if (s->links.bio_complete && !s->links.bio_queue)
-		s->links.bio_queue = bpf_program__attach(s->progs.bio_queue);
-	return s->links.bio_queue ? 0 :
-	       remap_fail_errno(err, -errno, "cannot attach to the tracepoints of bios");
-}
-
-/* After the last of them they pay nothing again, and nothing stays that begins and is not ended. */
+/* What began and was not seen to end is forgotten, too. */
 static void detach_bios(struct remap_telemetry *t)
 {
 	struct telemetry_bpf *s = t->skel;
@@ -311,6 +297,24 @@ static void detach_bios(struct remap_telemetry *t)
 	while (!bpf_map__get_next_key(s->maps.in_flight, NULL, &bio, sizeof(bio)))
 		if (bpf_map__delete_elem(s->maps.in_flight, &bio, sizeof(bio), 0))
 			break;
+}
+
+/* Devices without requests: seldom enough that nobody else shall pay for them. */
+static int attach_bios(struct remap_telemetry *t, struct remap_err *err)
+{
+	struct telemetry_bpf *s = t->skel;
+	int r;
+
+	/* the end first: else what had begun in between would stay among those in flight */
+	if (!s->links.bio_complete)
+		s->links.bio_complete = bpf_program__attach(s->progs.bio_complete);
+	if (s->links.bio_complete && !s->links.bio_queue)
+		s->links.bio_queue = bpf_program__attach(s->progs.bio_queue);
+	if (s->links.bio_queue)
+		return 0;
+	r = -errno;
+	detach_bios(t);
+	return remap_fail_errno(err, r, "cannot attach to the tracepoints of bios");
 }
 
 /* ---- areas ---- */
