@@ -74,6 +74,32 @@ teardown() {
 	says 20 "t: 1 sectors are lost, there were 0"
 }
 
+@test "what happens before it has read what was done before is not forgotten" {
+	local uuid sector
+	configure "[read]" "neighbourhood = 64K"
+	remapctl create t --data "$DATA" --spare "$SPARE"
+	uuid=$(remapctl status t --json | jq -r '.[0].uuid')
+	mkdir "$STATE"
+	# a file that is there, but does not answer
+	mkfifo "$STATE/$uuid.json"
+	agent
+	# more than are remembered each by itself
+	for ((sector = 40000; sector < 48000; sector += 80)); do
+		bad data "$sector" "$sector"
+		run ! read_sector "$sector"
+	done
+	heard() {
+		(($(grep -o "[0-9]* failed reads and writes" "$LOG" |
+			awk '{ n += $1 } END { print n + 0 }') >= 150))
+	}
+	wait_for 60 heard
+	run ! logged "t: reading sectors"
+	: >"$STATE/$uuid.json"
+	says 60 "t: reading sectors 39872 to "
+	logged "something was wrong there"
+	says 60 "something was wrong, and it is not known where"
+}
+
 @test "a target that is a part of its device: its own sectors are read, moved and told of" {
 	make_null_blk other 16
 	remapctl format --data "$DATA" --spare "$SPARE"

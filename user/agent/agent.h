@@ -24,6 +24,7 @@
 #include "telemetry.h"
 
 #define AGENT_ACTIONS	(AGENT_TELL + 1)
+#define AGENT_EARLY	64
 
 /* The two devices of a target, as telemetry sees them. */
 enum agent_side { AGENT_DATA, AGENT_SPARE, AGENT_SIDES };
@@ -73,6 +74,9 @@ struct agent_target {
 	bool seen;			/* in the list that is being gone through */
 	struct agent_child *loader;	/* of what outlived the last agent */
 	bool known;			/* that is loaded, and the policy cares for it */
+	struct agent_event early[AGENT_EARLY];	/* until then: what the policy is to hear of */
+	unsigned int earlies;
+	bool early_more;		/* than there was room for */
 
 	struct agent_watch {
 		bool watched;

@@ -526,6 +526,46 @@ static void act(struct agent *a)
 	wake_at(a);
 }
 
+/* ---- what the policy hears of ---- */
+
+/* More than once tells it no more, at one and the same time. */
+static bool heard_early(const struct agent_target *t, const struct agent_event *e)
+{
+	for (unsigned int i = 0; i < t->earlies; i++) {
+		const struct agent_event *o = &t->early[i];
+
+		if (o->kind == e->kind && o->cause == e->cause && o->sector <= e->sector &&
+		    e->sector + e->sectors <= o->sector + o->sectors)
+			return true;
+	}
+	return false;
+}
+
+/* Something happened, perhaps before it is known what was done before. */
+static void hear(struct agent_target *t, const struct agent_event *e)
+{
+	if (t->known)
+		agent_policy_event(t->agent->policy, t->number, e, agent_now());
+	else if (heard_early(t, e))
+		;
+	else if (t->earlies < AGENT_EARLY)
+		t->early[t->earlies++] = *e;
+	else
+		t->early_more = true;
+}
+
+static void hear_early(struct agent_target *t)
+{
+	const struct agent_event e = { .kind = AGENT_SOMEWHERE };
+
+	for (unsigned int i = 0; i < t->earlies; i++)
+		hear(t, &t->early[i]);
+	if (t->early_more)
+		hear(t, &e);
+	t->earlies = 0;
+	t->early_more = false;
+}
+
 /* ---- SMART ---- */
 
 static void smart_ended(void *arg, int status, const char *output)
@@ -541,7 +581,7 @@ static void smart_ended(void *arg, int status, const char *output)
 	if (agent_smart_rose(&t->smart, &now)) {
 		struct agent_event e = { .kind = AGENT_SMART };
 
-		agent_policy_event(a->policy, t->number, &e, agent_now());
+		hear(t, &e);
 	}
 	t->unsaved |= !t->smart.known || t->smart.sum ||
 		      memcmp(t->smart.count, now.count, sizeof(now.count));
@@ -776,7 +816,7 @@ static void io_event(struct agent *a, const struct telemetry_event *e)
 		if (!medium(e->io.status))
 			return;
 	}
-	agent_policy_event(a->policy, t->number, &happened, agent_now());
+	hear(t, &happened);
 }
 
 static void on_event(void *arg, const struct telemetry_event *e)
@@ -819,7 +859,7 @@ static void on_event(void *arg, const struct telemetry_event *e)
 		refresh_soon(a);
 		return;
 	}
-	agent_policy_event(a->policy, t->number, &happened, agent_now());
+	hear(t, &happened);
 }
 
 static int on_events(sd_event_source *s, int fd, uint32_t events, void *arg)
@@ -846,21 +886,21 @@ static void compare(struct agent_target *t, const struct remap_target *now)
 							   t->side[AGENT_DATA].area);
 
 		if (dropped != t->dropped)
-			agent_policy_event(t->agent->policy, t->number, &e, agent_now());
+			hear(t, &e);
 		t->dropped = dropped;
 	}
 	e.kind = AGENT_MOVED;
 	if (!t->agent->attached &&
 	    now->word[REMAP_ST_RELOCATIONS] > t->dm.word[REMAP_ST_RELOCATIONS]) {
 		e.cause = REMAP_CAUSE_MESSAGE;	/* or another: where is not known */
-		agent_policy_event(t->agent->policy, t->number, &e, agent_now());
+		hear(t, &e);
 	}
 	if (t->side[AGENT_DATA].watched)
 		return;
 	e.kind = AGENT_SOMEWHERE;
 	if (now->word[REMAP_ST_READS_RECOVERED] > t->dm.word[REMAP_ST_READS_RECOVERED] ||
 	    now->word[REMAP_ST_IO_ERRORS] > t->dm.word[REMAP_ST_IO_ERRORS])
-		agent_policy_event(t->agent->policy, t->number, &e, agent_now());
+		hear(t, &e);
 }
 
 static void tell_status(struct agent_target *t)
@@ -957,6 +997,8 @@ static void care(struct agent_target *t, const struct agent_state *s)
 	t->known = !agent_policy_add(a->policy, t->number, t->dm.sectors,
 				     (u32)(t->dm.word[REMAP_ST_BLOCK_SIZE] >> 9), &s->memory,
 				     agent_now());
+	if (t->known)
+		hear_early(t);
 	tell_status(t);
 }
 
