@@ -275,8 +275,12 @@ static bool is_for_worker(struct remap_target *rt, struct remap_bio *rb, struct 
 		return false;
 	switch (bio_op(bio)) {
 	case REQ_OP_READ:
-		/* who reads ahead or has another copy wants to know soon, not surely */
-		if (bio->bi_opf & (REQ_RAHEAD | REQ_FAILFAST_MASK) ||
+		/*
+		 * Who reads ahead or has another copy wants to know soon, not surely. A medium
+		 * error is the device's: what is asked of transports (by dm-multipath) or of
+		 * drivers says nothing of it, as in scsi_noretry_cmd().
+		 */
+		if (bio->bi_opf & (REQ_RAHEAD | REQ_FAILFAST_DEV) ||
 		    !READ_ONCE(rt->relocate_reads))
 			return false;
 		if (state == REMAP_FAILED)
