@@ -133,6 +133,9 @@ $(foreach t,$(tool_dirs),$(eval $(call tool_rule,$(t))))
 
 # --- tests
 
+# The kernel's part of it is a fake there.
+build/unit/obj/tests/unit/test_meta.o: CPPFLAGS += -isystem tests/unit/fake
+
 build/unit/obj/%.o: %.c Makefile
 	$(call quiet,CC,$< (sanitised))mkdir -p $(@D) && $(COMPILE) $(SANITIZE) -c -o $@ $<
 

@@ -12,12 +12,15 @@
  *    goes to the same copy and leaves g alone (see commit_burn()).
  *  - The table in memory is, byte for byte, what is on disk, but for table blocks marked dirty.
  *  - A zone that missed a write stays in zones_bad until repair has found it whole again.
+ *  - What a load cannot read may be such an attempt, to be found by the next load. Unless it can be
+ *    overwritten, what is known is committed with a generation that no such attempt can have.
  *  - What a load finds on fewer than three zones, where others hold something older, may be an
  *    attempt that nobody was told of, and the next load may find the older. Blocks on which the
  *    two differ are frozen until a commit has settled it (see freeze_doubtful()).
  */
 #include <linux/device-mapper.h>
 #include <linux/gfp.h>
+#include <linux/random.h>
 #include "meta.h"
 #include "trace.h"
 
@@ -34,6 +37,7 @@
 #define SLOTS_AHEAD		REMAP_MAP_RESERVE
 
 #define REMAP_WEAK		XA_MARK_1	/* of table blocks: found on too few zones */
+#define REMAP_HIDING		XA_MARK_2	/* ... a copy can be neither read nor written */
 
 /* ---- memory ---- */
 
@@ -204,8 +208,9 @@ static const u8 *chunk_block(const struct remap_meta *m, unsigned int z, unsigne
 /* What was met besides valid superblocks. */
 struct refused {
 	enum remap_check worst;
-	u8 uuid[16];			/* of the newest one with features that we do not know */
-	u64 generation;
+	const u8 *uuid;			/* of others features do not count; NULL: there are none */
+	u64 generation;			/* of the newest one with features that we do not know */
+	bool version;			/* of another version than ours */
 };
 
 /* Read both copies at @sector; valid superblocks go to @s, of which there is room for two. */
@@ -226,10 +231,10 @@ static unsigned int read_supers(struct remap_meta *m, u64 sector, struct remap_s
 			n++;
 			continue;
 		}
-		if (c == REMAP_BAD_FEATURE && s[n].generation > refused->generation) {
+		if (c == REMAP_BAD_FEATURE && s[n].generation > refused->generation &&
+		    refused->uuid && !memcmp(refused->uuid, s[n].uuid, sizeof(s[n].uuid)))
 			refused->generation = s[n].generation;
-			memcpy(refused->uuid, s[n].uuid, sizeof(refused->uuid));
-		}
+		refused->version |= c == REMAP_BAD_VERSION;
 		if (c > refused->worst)
 			refused->worst = c;
 	}
@@ -266,6 +271,7 @@ static int find_super(struct remap_meta *m, struct remap_super *s, const char **
 	m->super = s[best];
 	if (remap_layout_of(&m->layout, &m->super))
 		return -EUCLEAN;	/* cannot be: it was decoded */
+	refused = (struct refused){ .uuid = m->super.uuid };
 	for (i = 0, n = 0; i < REMAP_ZONES; i++) {
 		unsigned int j, k;
 
@@ -283,9 +289,15 @@ static int find_super(struct remap_meta *m, struct remap_super *s, const char **
 		*error = "spare is smaller than it was";
 		return -ENOSPC;
 	}
-	/* an older generation is not a way around what the newest one demands */
-	if (refused.generation > m->super.generation &&
-	    !memcmp(refused.uuid, m->super.uuid, sizeof(refused.uuid))) {
+	/*
+	 * An older generation is not a way around what the newest one demands. Of one of another
+	 * version nothing else is known; but here format has left nothing of an earlier life.
+	 */
+	if (refused.version) {
+		*error = "spare has a newer format version";
+		return -EUCLEAN;
+	}
+	if (refused.generation > m->super.generation) {
 		*error = "spare uses features unknown here";
 		return -EUCLEAN;
 	}
@@ -479,6 +491,16 @@ void remap_meta_commit_read(struct remap_meta *m, struct remap_round *round)
 }
 
 /*
+ * Above any generation that a copy which cannot be read may have, if the newest known is @g; by an
+ * even number, as that copy may hold the next one. By how much is left to chance: that of an attempt
+ * under such circumstances could be hidden in its turn.
+ */
+static u64 unseen_generation(u64 g)
+{
+	return g + 2 + get_random_u32() % 1024 * 2;
+}
+
+/*
  * The attempt failed, but may stand in one or two zones, and a load would find it there. Skip its
  * generation, and one more to keep off the copy that holds the last good one.
  */
@@ -561,10 +583,19 @@ static int commit_one(struct remap_meta *m, u32 index, u64 generation, bool veri
 
 int remap_meta_commit(struct remap_meta *m, bool verify)
 {
+	unsigned long index;
 	int r = 0;
+	u8 *t;
 
 	if (m->super_dirty)
 		r = commit_one(m, REMAP_SUPER_INDEX, m->super.generation + 1, verify);
+	/* what is on too few zones first: it may be why something in another one is free now */
+	xa_for_each_marked(&m->tables, index, t, REMAP_WEAK) {
+		if (r)
+			break;
+		if (xa_get_mark(&m->tables, index, REMAP_DIRTY))
+			r = commit_one(m, index, remap_table_generation(t) + 1, verify);
+	}
 	while (!r && remap_meta_commit_begin(m))
 		r = commit_rounds(m, verify);
 	return r;
@@ -594,6 +625,30 @@ bool remap_meta_whole(const struct remap_meta *m)
 	       remap_meta_replicas_ok(m) >= REMAP_QUORUM;
 }
 
+/*
+ * What a table block begins with that comes into use: above what may be there of it already, from
+ * before the spare was restored to an older state.
+ */
+static u64 first_generation(struct remap_meta *m, u32 index)
+{
+	u64 g, newest = 0;
+	unsigned int z, copy;
+
+	read_tables(m, index, 1);
+	for (z = 0; z < REMAP_ZONES; z++) {
+		for (copy = 0; copy < 2; copy++) {
+			const u8 *block = chunk_block(m, z, copy);
+
+			if (!block)
+				newest |= 1ULL << 40;	/* it may be any, but not that */
+			else if (!remap_table_check(block, &m->super, &m->layout, index, &g) &&
+				 (g & 1) == copy && g > newest)
+				newest = g;
+		}
+	}
+	return newest + 1;
+}
+
 int remap_meta_room(struct remap_meta *m)
 {
 	int r = 0;
@@ -609,7 +664,7 @@ int remap_meta_room(struct remap_meta *m)
 		r = table_add(m, index, NULL, GFP_NOIO);
 		if (r)
 			return r;
-		r = commit_one(m, index, 1, true);
+		r = commit_one(m, index, first_generation(m, index), true);
 		if (!r) {
 			m->super.tables_used++;
 			r = commit_one(m, REMAP_SUPER_INDEX, m->super.generation + 1, true);
@@ -734,20 +789,44 @@ static bool judge(struct remap_meta *m, enum remap_replica_state found, bool rep
 	return found == REMAP_REPLICA_OK;
 }
 
-static void verify_supers(struct remap_meta *m, bool repair, enum remap_replica_state *state)
+/*
+ * A copy, at @sector, that is not the newest could not be read. Nobody needs it; but it may hold an
+ * attempt that nobody was told of. Return: can that never come back?
+ */
+static bool bury(struct remap_meta *m, bool repair, u64 sector, enum remap_replica_state *state)
+{
+	u8 *zero = m->commit[1].image;
+
+	memset(zero, 0, REMAP_MD_BLOCK);
+	if (repair && mend(m, sector, zero))
+		return true;
+	*state = max(*state, REMAP_REPLICA_UNREADABLE);
+	return false;
+}
+
+/* Return: may a copy of the superblock hide something? */
+static bool verify_supers(struct remap_meta *m, bool repair, enum remap_replica_state *state)
 {
 	u8 *image = m->commit[1].image;
+	bool hiding = false;
 	unsigned int z;
 
 	if (m->super_dirty) {
 		for (z = 0; z < REMAP_ZONES; z++)
 			state[z] = max(state[z], REMAP_REPLICA_STALE);
-		return;
+		return false;
 	}
 	remap_super_encode(image, &m->super, &m->layout);
 	for (z = 0; z < REMAP_ZONES; z++)
 		judge(m, judge_super(m, z, image, m->super.generation), repair,
 		      remap_super_sector(&m->layout, z, m->super.generation), image, &state[z]);
+	for (z = 0; z < REMAP_ZONES; z++) {
+		u64 at = remap_super_sector(&m->layout, z, m->super.generation + 1);
+
+		if (read_md(m, at, m->chunk[0], REMAP_MD_BLOCK))
+			hiding |= !bury(m, repair, at, &state[z]);
+	}
+	return hiding;
 }
 
 static void verify_tables(struct remap_meta *m, u32 first, unsigned int n, bool repair,
@@ -770,6 +849,12 @@ static void verify_tables(struct remap_meta *m, u32 first, unsigned int n, bool 
 
 			good += judge(m, judge_table(m, z, index, i, t), repair, at, t,
 				      &state[z]);
+			if (chunk_block(m, z, 2 * i + !(remap_table_generation(t) & 1)))
+				continue;
+			at = remap_table_sector(&m->layout, z, index,
+						remap_table_generation(t) + 1);
+			if (!bury(m, repair, at, &state[z]))
+				xa_set_mark(&m->tables, index, REMAP_HIDING);
 		}
 		if (good < REMAP_QUORUM)
 			xa_set_mark(&m->tables, index, REMAP_WEAK);
@@ -823,8 +908,9 @@ static bool same_entries(const void *a, const void *b)
 static const u8 *other_entries(struct remap_meta *m, u32 index)
 {
 	const void *copy[2 * REMAP_ZONES] = { NULL };
+	u64 g, same[REMAP_ZONES] = { 0 }, newest = 0;	/* generations */
 	const u8 *t = table_of(m, index);
-	unsigned int z, same = 0;
+	unsigned int z, n = 0;
 	int best;
 
 	read_tables(m, index, 1);
@@ -834,14 +920,19 @@ static const u8 *other_entries(struct remap_meta *m, u32 index)
 		best = remap_table_choose(own, &m->super, &m->layout, index);
 		if (best < 0)
 			continue;
+		g = remap_table_generation(own[best]);
 		if (same_entries(own[best], t)) {
-			same++;
+			same[z] = g;
 			continue;
 		}
+		newest = max(newest, g);
 		copy[2 * z] = own[0];
 		copy[2 * z + 1] = own[1];
 	}
-	if (same >= REMAP_QUORUM)
+	/* an older one with the same entries says nothing where the other one is newer than it */
+	for (z = 0; z < REMAP_ZONES; z++)
+		n += same[z] > newest;
+	if (n >= REMAP_QUORUM)
 		return NULL;
 	best = remap_table_choose(copy, &m->super, &m->layout, index);
 	return best < 0 ? NULL : copy[best];
@@ -968,7 +1059,7 @@ static int load_tables(struct remap_meta *m, u32 first, unsigned int n, bool for
 			/* above any generation that a lost copy could come back with */
 			struct remap_disk_table *t = (void *)table_of(m, index);
 
-			t->h.generation = cpu_to_le64(1ULL << 62);
+			t->h.generation = cpu_to_le64(unseen_generation(1ULL << 62));
 			xa_set_mark(&m->tables, index, REMAP_DIRTY);
 		}
 	}
@@ -997,6 +1088,21 @@ static int super_reload(struct remap_meta *m)
 	return r;
 }
 
+/* What is hidden in copies that cannot be read must not come back: commit what is known above it. */
+static void outdo_hidden(struct remap_meta *m)
+{
+	unsigned long index;
+	u8 *t;
+
+	xa_for_each_marked(&m->tables, index, t, REMAP_HIDING) {
+		struct remap_disk_table *d = (struct remap_disk_table *)t;
+
+		d->h.generation = cpu_to_le64(unseen_generation(remap_table_generation(t)));
+		xa_set_mark(&m->tables, index, REMAP_DIRTY);
+		xa_clear_mark(&m->tables, index, REMAP_HIDING);
+	}
+}
+
 /* All table blocks, from the best copy of each; and the other copies held against that. */
 static int load_all_tables(struct remap_meta *m, bool force, bool repair,
 			   enum remap_replica_state *state)
@@ -1014,6 +1120,8 @@ static int load_all_tables(struct remap_meta *m, bool force, bool repair,
 		cond_resched();
 	}
 	chunks_restore(m);
+	if (!r && repair)
+		outdo_hidden(m);
 	return r;
 }
 
@@ -1042,7 +1150,10 @@ int remap_meta_load(struct remap_meta *m, struct remap_map *map, bool force)
 	if (m->readonly)
 		DMWARN("%s: spare, its features or the table forbid writing: read-only", m->name);
 	repair = !m->readonly;
-	verify_supers(m, repair, state);
+	if (verify_supers(m, repair, state) && repair) {
+		m->super.generation = unseen_generation(m->super.generation);
+		m->super_dirty = true;
+	}
 	r = load_all_tables(m, force, repair, state);
 	if (r)
 		return r;

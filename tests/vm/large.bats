@@ -122,7 +122,8 @@ start_million() { # STRIDE ENTRIES BYTES-PER-REMAP
 	[[ $(replicas t) == "ok ok ok ok ok" ]]
 	# the table blocks in use, in two copies in five zones, and little else; in large pieces
 	((sectors >= tables * 80 && sectors < tables * 80 + 8000 && reads < tables * 80 / 128))
-	((bytes <= $3))
+	# debug kernels keep something about each piece of memory in more memory
+	((${DM_REMAP_SLOW:-1} > 1 || bytes <= $3))
 	remapctl stop t
 }
 

@@ -51,12 +51,22 @@ start_udev() {
 		>/dev/null 2>&1 3>&- 4>&- 5>&- 6>&-
 }
 
+# Who is told to leave ends what it has begun first, and would look at what comes meanwhile, too.
+stop_udev() {
+	udevadm control --exit
+	wait_for 60 udev_is_gone
+}
+
+udev_is_gone() {
+	! pgrep -x 'systemd-udevd|\(udev-worker\)' >/dev/null
+}
+
 # Thousands of devices come and go: nobody need look at them.
 power_cuts() { # NAME [OPTION]...
 	local name=$1 status=0
 
 	shift
-	udevadm control --exit
+	stop_udev
 	powercut cut --data "$DATA_SECTORS" --spare "$SPARE_SECTORS" --seed "${SEED:-1}" \
 		--log "$R/$name.log" --trace "$R/$name.trace" --devices "$(<"$R/$name.devices")" \
 		"$@" >"$R/$name.out" || status=$?
