@@ -11,7 +11,8 @@
 #include "remap/format.h"
 
 #define REMAP_NO_SLOT		REMAP_MAX_SLOTS		/* no slot has this number */
-#define REMAP_MAX_GENERATION	(1ULL << 63)		/* nobody gets there; room to count on */
+/* nobody gets there; above it there is room for what is added to the highest that was read */
+#define REMAP_MAX_GENERATION	((1ULL << 63) - (1ULL << 48))
 
 /* Where everything is on a spare. Computed, never stored: see remap_layout_compute(). */
 struct remap_band {

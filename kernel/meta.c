@@ -43,7 +43,7 @@
 
 static u8 *md_alloc(unsigned int order)
 {
-	return (u8 *)__get_free_pages(GFP_KERNEL, order);
+	return (u8 *)__get_free_pages(GFP_KERNEL | __GFP_COMP, order);
 }
 
 static void buffers_free(struct remap_meta *m)
@@ -142,8 +142,8 @@ static void chunks_enlarge(struct remap_meta *m)
 	if (m->super.tables_used <= SMALL_TABLES)
 		return;
 	for (z = 0; z < REMAP_ZONES; z++) {
-		large[z] = (u8 *)__get_free_pages(GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN,
-						  LARGE_ORDER);
+		large[z] = (u8 *)__get_free_pages(GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN |
+						  __GFP_COMP, LARGE_ORDER);
 		if (!large[z])
 			break;
 		have++;
@@ -492,8 +492,8 @@ void remap_meta_commit_read(struct remap_meta *m, struct remap_round *round)
 
 /*
  * Above any generation that a copy which cannot be read may have, if the newest known is @g; by an
- * even number, as that copy may hold the next one. By how much is left to chance: that of an attempt
- * under such circumstances could be hidden in its turn.
+ * even number, as that copy may hold the next one. By how much is left to chance: an attempt made
+ * so could be hidden in its turn.
  */
 static u64 unseen_generation(u64 g)
 {
@@ -607,6 +607,9 @@ bool remap_meta_answers(struct remap_meta *m)
 	struct remap_round round;
 	unsigned int z, good = 0;
 
+	/* it may be given back what is behind its end */
+	if (bdev_nr_sectors(m->bdev) < m->start + m->super.spare_sectors)
+		return false;
 	remap_round_begin(&round);
 	for (z = 0; z < REMAP_ZONES; z++)
 		remap_round_add(&round, &c->io[z], m->bdev, m->start +
@@ -1088,7 +1091,7 @@ static int super_reload(struct remap_meta *m)
 	return r;
 }
 
-/* What is hidden in copies that cannot be read must not come back: commit what is known above it. */
+/* What hides in copies that cannot be read must not come back: commit what is known above it. */
 static void outdo_hidden(struct remap_meta *m)
 {
 	unsigned long index;
@@ -1168,7 +1171,7 @@ int remap_meta_load(struct remap_meta *m, struct remap_map *map, bool force)
 			return r;
 	}
 	if (!repair)
-		return 0;
+		return freeze_doubtful(m, map);
 	/* entries that others have overtaken; what cannot be written now is as good as before */
 	freeze_doubtful(m, NULL);
 	if (!remap_meta_commit(m, true))

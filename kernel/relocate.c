@@ -79,6 +79,18 @@ static u32 sector_bits(const struct remap_target *rt, u32 first, u32 count)
 	return remap_lost_mask(s, first + count) & ~remap_lost_mask(s, first);
 }
 
+/*
+ * Is it of logical sectors, as far as the metadata know them? Others come from what stands above
+ * with limits of its own, from before this table was loaded: they may go as they are, but nothing
+ * can be told of what is lost in parts of a sector.
+ */
+static bool in_sectors(struct remap_target *rt, struct remap_bio *rb)
+{
+	u32 mask = (rt->meta.super.sector_size >> SECTOR_SHIFT) - 1;
+
+	return !((remap_bio_sector(rt, rb) | rb->iter.bi_size >> SECTOR_SHIFT) & mask);
+}
+
 static u32 lost_of(struct remap_target *rt, u32 slot)
 {
 	struct remap_entry e;
@@ -474,7 +486,8 @@ static bool any_probe(struct remap_target *rt, unsigned long mask, bool busy)
 /*
  * Does the data device still give back anything? Asked at a few places far apart that are in
  * use and not known to be bad, so that one bad region does not answer for all of the disk. The
- * first good answer is enough; places that do not answer at all are not waited for.
+ * first good answer is enough; places that do not answer at all are not waited for. One that has
+ * become smaller has not lost what is behind its end: it may be given it back.
  */
 static bool data_answers(struct remap_target *rt)
 {
@@ -482,6 +495,8 @@ static bool data_answers(struct remap_target *rt)
 	unsigned int i, tries;
 	u64 block;
 
+	if (bdev_nr_sectors(rt->data) < rt->data_start + rt->ti->len)
+		return false;
 	for (i = 0, tries = 0; i < REMAP_PROBES && tries < 4 * REMAP_PROBES; tries++) {
 		if (smp_load_acquire(&rt->probe[i].busy)) {
 			i++;
@@ -1245,6 +1260,10 @@ static void handle_failed(struct remap_target *rt, struct bio_list *list)
 				    (rb->iter.bi_size >> SECTOR_SHIFT) - 1);
 		u64 run = last - block + 1;
 
+		if (!in_sectors(rt, rb)) {
+			bio_finish(rt, bio, bio->bi_status ?: BLK_STS_IOERR);
+			continue;
+		}
 		/* what has not been sent yet, a write to where a remapped block is, may well go */
 		rb->error = rt->state == REMAP_PAUSED ? bio->bi_status : BLK_STS_OK;
 		rb->moving = false;
@@ -1290,6 +1309,10 @@ static void handle_waiting(struct remap_target *rt, struct bio *bio, struct bio_
 
 	if (value == REMAP_VALUE_NONE) {
 		bio_dispatch(rt, bio, REMAP_NO_SLOT);
+		return;
+	}
+	if (!in_sectors(rt, rb)) {
+		bio_finish(rt, bio, BLK_STS_IOERR);
 		return;
 	}
 	if (bio_op(bio) == REQ_OP_WRITE_ZEROES) {
@@ -1496,7 +1519,9 @@ static void worker(struct work_struct *work)
 		if (bio_list_empty(&failed) && bio_list_empty(&waiting) && !req && !suspect)
 			break;
 
-		if (suspect && rt->state != REMAP_FAILED && !remap_meta_answers(&rt->meta)) {
+		/* out of readonly no way would lead back */
+		if (suspect && rt->state != REMAP_FAILED && rt->state != REMAP_READONLY &&
+		    !remap_meta_answers(&rt->meta)) {
 			DMERR("%s: spare %s does not answer", rt->name, rt->spare_dev->name);
 			remap_set_state(rt, REMAP_FAILED);
 		}
@@ -1531,6 +1556,8 @@ void remap_relocator_idle(struct remap_target *rt)
 int remap_relocator_init(struct remap_target *rt)
 {
 	unsigned int i, order = get_order(rt->meta.super.block_size);
+	/* networks hold on to pages one by one, and each must be one that can be held on to */
+	gfp_t gfp = GFP_KERNEL | __GFP_COMP;
 
 	rt->buf_order = order;
 	rt->batch = min_t(unsigned int, REMAP_BATCH,
@@ -1546,13 +1573,13 @@ int remap_relocator_init(struct remap_target *rt)
 	init_waitqueue_head(&rt->probed);
 	for (i = 0; i < REMAP_PROBES; i++) {
 		rt->probe[i].rt = rt;
-		rt->probe[i].buf = (u8 *)__get_free_pages(GFP_KERNEL, order);
+		rt->probe[i].buf = (u8 *)__get_free_pages(gfp, order);
 		if (!rt->probe[i].buf)
 			return -ENOMEM;
 	}
 	for (i = 0; i < rt->batch; i++) {
-		rt->move[i].buf = (u8 *)__get_free_pages(GFP_KERNEL, order);
-		rt->move[i].readback = (u8 *)__get_free_pages(GFP_KERNEL, order);
+		rt->move[i].buf = (u8 *)__get_free_pages(gfp, order);
+		rt->move[i].readback = (u8 *)__get_free_pages(gfp, order);
 		if (!rt->move[i].buf || !rt->move[i].readback)
 			return -ENOMEM;
 	}

@@ -997,10 +997,13 @@ static void remap_status(struct dm_target *ti, status_type_t type, unsigned int 
 static int remap_iterate_devices(struct dm_target *ti, iterate_devices_callout_fn fn, void *data)
 {
 	struct remap_target *rt = ti->private;
+	const struct remap_super *s = &rt->meta.super;
 	int r;
 
 	r = fn(ti, rt->data_dev, rt->data_start, ti->len, data);
-	return r ?: fn(ti, rt->spare_dev, rt->spare_start, rt->meta.super.spare_sectors, data);
+	/* what is behind the last whole sector is not used either */
+	return r ?: fn(ti, rt->spare_dev, rt->spare_start,
+		       round_down(s->spare_sectors, s->sector_size >> SECTOR_SHIFT), data);
 }
 
 /* Lost sectors are told apart no finer than by the sectors that format saw. */

@@ -118,6 +118,7 @@ u32 get_random_u32(void)
 /* ---- a target's life ---- */
 
 static struct remap_meta *meta;
+static bool may_write;
 static struct remap_map map;
 static struct remap_layout layout;
 static const struct remap_entry nothing = { .state = REMAP_SLOT_FREE };
@@ -156,7 +157,7 @@ static int try_start(const char **error)
 	meta = calloc(1, sizeof(*meta));
 	assert_non_null(meta);
 	r = remap_meta_open(meta, "t", 0, &disk.bdev, 0, disk.bdev.sectors, disk.bdev.sectors,
-			    true, error);
+			    may_write, error);
 	if (r)
 		return r;
 	assert_int_equal(remap_map_init(&map, remap_data_blocks(&meta->super)), 0);
@@ -179,6 +180,17 @@ static void start(void)
 	const char *error = "none";
 
 	end();
+	may_write = true;
+	if (try_start(&error))
+		fail_msg("does not start: %s", error);
+}
+
+static void start_readonly(void)
+{
+	const char *error = "none";
+
+	end();
+	may_write = false;
 	if (try_start(&error))
 		fail_msg("does not start: %s", error);
 }
@@ -408,6 +420,26 @@ static void an_older_copy_that_looks_the_same_is_no_witness(void **state)
 	assert_int_equal(place_of(77), slot);
 }
 
+static void what_is_doubtful_is_frozen_on_a_spare_that_cannot_be_written(void **state)
+{
+	u32 slot;
+
+	(void)state;
+	format(4096);
+	start();
+	slot = moves(77, REMAP_NO_SLOT);
+	moves(500, REMAP_NO_SLOT);
+	remap_meta_set(meta, slot, &nothing);
+	disk.writes_left = 2;
+	(void)!remap_meta_commit(meta, false);
+	start_readonly();
+	assert_true(frozen(77));
+	assert_int_equal(place_of(77), REMAP_NO_SLOT);
+	assert_false(frozen(500));
+	start();
+	assert_false(frozen(77));
+}
+
 /* ---- what is there from before ---- */
 
 /* A table block of this spare, of which the superblock says that it is not in use. */
@@ -497,6 +529,7 @@ int main(void)
 		T(an_old_copy_that_does_not_read_is_overwritten),
 		T(a_slot_is_not_free_before_others_know_the_new_one),
 		T(an_older_copy_that_looks_the_same_is_no_witness),
+		T(what_is_doubtful_is_frozen_on_a_spare_that_cannot_be_written),
 		T(a_table_block_begins_above_what_is_there_of_it),
 		T(another_version_beside_is_not_gone_around),
 	};

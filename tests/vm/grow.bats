@@ -152,6 +152,22 @@ check_all() { # VERSION OF THE FIRST 4096 SECTORS
 	pattern verify "$T" 0 131072 1
 }
 
+@test "a spare may end within a sector, before and after it has grown" {
+	remapctl stop t
+	remove_null_blk data
+	make_null_blk data 64 blocksize=4096
+	enlarge $(((1 << 20) + 512))
+	remapctl create t --data "$DATA" --spare "$SPARE_LOOP" --force
+	enlarge $(((4 << 20) + 512))
+	remapctl grow t
+	[ "$(field slots_total)" -gt 800 ]
+	remapctl remap t 0+4096
+	pattern write "$T" 0 4096 1 4096
+	again
+	expect slots_used 512
+	pattern verify "$T" 0 4096 1
+}
+
 @test "room that another target has is not grown into" {
 	local sectors
 

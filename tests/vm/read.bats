@@ -17,10 +17,12 @@ setup() {
 teardown() {
 	end_mirror
 	dmsetup remove --retry paths 2>/dev/null || true
+	dmsetup remove --retry top 2>/dev/null || true
 	dmsetup remove --retry t 2>/dev/null || true
 	dmsetup resume under 2>/dev/null || true
 	dmsetup remove --retry t 2>/dev/null || true
 	dmsetup remove --retry under 2>/dev/null || true
+	dmsetup remove --retry cut 2>/dev/null || true
 	remove_null_blk data
 	remove_null_blk spare
 }
@@ -204,6 +206,77 @@ end_mirror() {
 	pattern verify /dev/mapper/paths 4000 3 1
 	pattern verify /dev/mapper/paths 4004 4 1
 	dmsetup remove --retry paths
+}
+
+@test "what is of no whole sectors is passed on, and nothing is made up or moved for it" {
+	remove_null_blk spare
+	make_null_blk spare 4 blocksize=4096
+	remapctl format --data "$DATA" --spare "$SPARE"
+	# "top" does not hear that the sectors of what it stands on are larger now
+	dmsetup create t --table "0 131072 linear $DATA 0"
+	dmsetup create top --table "0 131072 linear $T 0"
+	dmsetup load t --table "0 131072 remap $DATA 0 $SPARE 0"
+	dmsetup suspend t
+	dmsetup resume t
+	settle
+	[[ $(blockdev --getss "$T") == 4096 ]]
+	[[ $(blockdev --getss /dev/mapper/top) == 512 ]]
+	pattern write /dev/mapper/top 0 131072 1 512
+	bad data 8007 8007
+	run -1 pattern write /dev/mapper/top 8007 1 2
+	run -1 pattern verify /dev/mapper/top 8007 1 1
+	run -1 pattern verify /dev/mapper/top 8004 12 1
+	pattern verify /dev/mapper/top 8000 7 1
+	# in its slot, sectors are as large as the spare's
+	remapctl remap t 9000+8
+	run -1 pattern write /dev/mapper/top 9001 1 2
+	expect relocations 1
+	expect lost_sectors 0
+	expect slots_bad 0
+	# what is of whole sectors is looked after as ever
+	pattern write /dev/mapper/top 8000 8 3
+	expect relocations 2
+	pattern verify /dev/mapper/top 8000 8 3
+	pattern verify /dev/mapper/top 9000 8 1
+	dmsetup remove --retry top
+}
+
+# "cut" is so many sectors of a device from now on: cut DEVICE SECTORS
+cut() {
+	dmsetup load cut --table "0 $2 linear $1 0"
+	dmsetup suspend --nolockfs --noflush cut
+	dmsetup resume --noudevsync cut
+}
+
+@test "a device that is smaller for a while has lost nothing" {
+	dmsetup create cut --table "0 131072 linear $DATA 0"
+	settle
+	remapctl create t --data /dev/mapper/cut --spare "$SPARE"
+	pattern write "$T" 0 131072 1 2048
+	cut "$DATA" 65536
+	run -1 pattern verify "$T" 100000 8 1
+	expect relocations 0
+	expect lost_sectors 0
+	cut "$DATA" 131072
+	dmsetup message t 0 reset
+	pattern verify "$T" 0 131072 1
+	remapctl stop t
+	# the spare, of which three of the replicas can still be read
+	dmsetup remove --retry cut
+	dmsetup create cut --table "0 8192 linear $SPARE 0"
+	settle
+	remapctl create t --data "$DATA" --spare /dev/mapper/cut --force
+	pattern write "$T" 0 131072 1 2048
+	remapctl remap t 0+6400
+	cut "$SPARE" 4800
+	run -1 pattern verify "$T" 6392 8 1
+	expect slots_bad 0
+	expect lost_sectors 0
+	cut "$SPARE" 8192
+	dmsetup message t 0 reset
+	expect state active
+	pattern verify "$T" 0 131072 1
+	expect replicas_ok 5
 }
 
 @test "a slot that no longer reads: its sectors are lost, the block moves, the slot is out" {

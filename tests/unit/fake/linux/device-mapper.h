@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What kernel/meta.c takes from the kernel, for tests/unit/test_meta.c: one thread, no sleep, a disk
- * in memory that the test has (../../meta_disk.h).
+ * What kernel/meta.c takes from the kernel, for tests/unit/test_meta.c, which has the disk: one
+ * thread, and no sleep.
  */
 #ifndef FAKE_DEVICE_MAPPER_H
 #define FAKE_DEVICE_MAPPER_H

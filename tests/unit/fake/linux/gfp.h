@@ -8,6 +8,7 @@
 typedef unsigned int gfp_t;
 
 #define __GFP_NORETRY		0
+#define __GFP_COMP		0
 
 static inline unsigned int get_order(size_t bytes)
 {
