@@ -119,7 +119,7 @@ measured() { # PAGE [OPTION]...: the title
 	done <<-'END'
 		report: NAME is missing
 		report t: --output is missing
-		report t -o: unknown option, or its value is missing
+		report t -o: -o: its value is missing
 		report t -o - --json: cannot both go to standard output
 		report t u -o x: one argument too many
 		report t -o x -o y: --output given twice

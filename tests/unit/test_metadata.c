@@ -29,6 +29,7 @@ static struct {
 	unsigned int writes, flushes;
 	off_t bad_from, bad_to;		/* reads of these bytes fail */
 	off_t ro_from, ro_to;		/* writes of these bytes fail */
+	bool mends;			/* what is written can be read again */
 } disk;
 
 ssize_t pwrite(int fd, const void *buf, size_t bytes, off_t at)
@@ -46,6 +47,10 @@ ssize_t pwrite(int fd, const void *buf, size_t bytes, off_t at)
 		w->bytes = bytes;
 		memcpy(w->data, buf, bytes);
 	}
+	if (disk.mends && at <= disk.bad_from && at + (off_t)bytes > disk.bad_from)
+		disk.bad_from = at + (off_t)bytes;
+	else if (disk.mends && at < disk.bad_to && at + (off_t)bytes >= disk.bad_to)
+		disk.bad_to = at;
 	return syscall(SYS_pwrite64, fd, buf, bytes, at);
 }
 
@@ -220,15 +225,26 @@ static void format_leaves_no_superblock_of_an_older_life(void **state)
 	}
 }
 
+/* These sectors cannot be read. */
+static void bad_sectors(u64 sector, u64 sectors)
+{
+	disk.bad_from = (off_t)(sector << 9);
+	disk.bad_to = disk.bad_from + (off_t)(sectors << 9);
+}
+
 static void format_fails_if_it_does_not_read_back(void **state)
 {
 	struct remap_layout l;
 
 	(void)state;
 	assert_int_equal(remap_layout_compute(&l, st.sectors, 4096), 0);
-	disk.bad_from = (off_t)(remap_table_sector(&l, 3, 0, 1) << 9);
-	disk.bad_to = disk.bad_from + 512;
-	assert_int_equal(remap_spare_format(&st, &example, &err), -EIO);
+	/* be it the copy that counts or the other one */
+	for (u64 g = 1; g < 3; g++) {
+		bad_sectors(remap_table_sector(&l, 3, 0, g), 1);
+		assert_int_equal(remap_spare_format(&st, &example, &err), -EIO);
+		bad_sectors(remap_super_sector(&l, 3, g), 1);
+		assert_int_equal(remap_spare_format(&st, &example, &err), -EIO);
+	}
 }
 
 /* ---- replicas ---- */
@@ -346,6 +362,94 @@ static void a_sector_that_cannot_be_read_costs_one_block(void **state)
 	assert_int_equal(v.state[2], REMAP_REPLICA_UNREADABLE);
 	assert_int_equal(v.bad_blocks[2], 1);
 	assert_int_equal(v.lost_tables, 0);
+}
+
+/* An attempt that nobody was told of, where nothing can be read for now. */
+static void hide_table(const struct remap_spare *sp, unsigned int zone)
+{
+	struct remap_entry e = { .block = 99, .seq = 9, .state = REMAP_SLOT_MAPPED };
+	u8 block[REMAP_MD_BLOCK];
+
+	remap_table_init(block, 0);
+	remap_entry_set(block, 3, &e);
+	put_table(sp, block, 3, 1U << zone);
+	bad_sectors(remap_table_sector(&sp->layout, zone, 0, 3) + 3, 1);
+}
+
+static void hide_super(const struct remap_spare *sp, unsigned int zone)
+{
+	struct remap_super s = sp->super;
+
+	s.generation++;
+	strcpy(s.label, "hidden");
+	put_super(sp, &s, 1U << zone);
+	bad_sectors(remap_super_sector(&sp->layout, zone, s.generation) + 3, 1);
+}
+
+static void what_hides_beside_the_newest_copy_is_told_and_overwritten(void **state)
+{
+	static const u8 zero[REMAP_MD_BLOCK];
+	u8 block[REMAP_MD_BLOCK];
+
+	(void)state;
+	for (unsigned int i = 0; i < 2 * REMAP_ZONES; i++) {
+		struct remap_spare sp = populated();
+		unsigned int zone = i / 2;
+		struct remap_verdict v;
+		u64 at;
+
+		at = i % 2 ? remap_super_sector(&sp.layout, zone, 2) :
+			     remap_table_sector(&sp.layout, zone, 0, 3);
+		i % 2 ? hide_super(&sp, zone) : hide_table(&sp, zone);
+		sp = found();
+		check_populated(&sp);
+		v = verdict(&sp);
+		assert_false(v.ok);
+		for (unsigned int z = 0; z < REMAP_ZONES; z++) {
+			assert_int_equal(v.state[z], z == zone ? REMAP_REPLICA_UNREADABLE :
+					 REMAP_REPLICA_OK);
+			assert_int_equal(v.bad_blocks[z], z == zone);
+		}
+
+		disk.ro_from = (off_t)(at << 9);
+		disk.ro_to = disk.ro_from + 512;
+		assert_int_equal(remap_spare_repair(&st, &sp, &v, &err), 0);
+		assert_int_equal(v.state[zone], REMAP_REPLICA_UNREADABLE);
+
+		/* nothing else is written */
+		disk.ro_to = 0;
+		disk.mends = disk.record = true;
+		disk.writes = 0;
+		assert_int_equal(remap_spare_repair(&st, &sp, &v, &err), 0);
+		assert_true(v.ok);
+		assert_int_equal(disk.writes, 1);
+		disk.mends = disk.record = false;
+		raw_read(at, block, sizeof(block));
+		assert_memory_equal(block, zero, sizeof(zero));
+		bad_sectors(0, 0);
+		sp = found();
+		check_populated(&sp);
+		assert_string_equal(sp.super.label, "example");
+	}
+}
+
+static void both_copies_of_a_block_that_cannot_be_read_are_mended(void **state)
+{
+	struct remap_spare sp = populated();
+	struct remap_verdict v;
+
+	(void)state;
+	hide_table(&sp, 3);
+	bad_sectors(remap_table_sector(&sp.layout, 3, 0, 0), 2 * MD_SECTORS);
+	v = verdict(&sp);
+	assert_int_equal(v.state[3], REMAP_REPLICA_UNREADABLE);
+	disk.mends = true;
+	assert_int_equal(remap_spare_repair(&st, &sp, &v, &err), 0);
+	assert_true(v.ok);
+	bad_sectors(0, 0);
+	sp = found();
+	check_populated(&sp);
+	assert_true(verdict(&sp).ok);
 }
 
 static void repair_writes_nothing_where_all_is_well(void **state)
@@ -575,6 +679,90 @@ static void an_unknown_feature_is_not_evaded_by_an_older_generation(void **state
 	s.incompat = 2;
 	put_super(&sp, &s, 0x1f);
 	assert_int_equal(remap_spare_find(&st, false, &sp, &err), -EOPNOTSUPP);
+}
+
+/* Somewhere on the spare that is not in its zones, but in those of one with other blocks. */
+static u64 place_of_an_older_life(const struct remap_spare *sp)
+{
+	u64 place[REMAP_SUPER_PLACES];
+	unsigned int n = remap_super_places(st.sectors, place);
+
+	for (unsigned int i = 0, z; i < n; i++) {
+		for (z = 0; z < REMAP_ZONES && remap_zone_start(&sp->layout, z) != place[i]; z++)
+			;
+		if (z == REMAP_ZONES)
+			return place[i];
+	}
+	fail();
+	return 0;
+}
+
+static void unknown_features_of_an_older_life_do_not_hide_those_of_this_one(void **state)
+{
+	struct remap_spare sp, is;
+	u8 block[REMAP_MD_BLOCK];
+	struct remap_super s;
+
+	(void)state;
+	spare_resize(8 * SPARE_BYTES);	/* or the zones of all are in the same places */
+	sp = populated();
+	s = sp.super;
+	s.uuid[0] = 99;
+	s.generation = 100;
+	s.incompat = 4;
+	remap_super_encode(block, &s, &sp.layout);
+	raw_write(place_of_an_older_life(&sp), block, sizeof(block));
+	is = found();
+	check_populated(&is);
+
+	s = sp.super;
+	s.generation = 2;
+	s.incompat = 2;
+	put_super(&sp, &s, 1U << 4);
+	for (unsigned int search = 0; search < 2; search++) {
+		assert_int_equal(remap_spare_find(&st, search, &is, &err), -EOPNOTSUPP);
+		assert_non_null(strstr(err.text, "incompat 0x2;"));
+	}
+}
+
+/* @block is of version 1 yet */
+static void put_version_2(u64 sector, u8 *block)
+{
+	struct remap_disk_super *d = (void *)block;
+
+	d->version = cpu_to_le32(2);
+	d->crc = 0;
+	d->crc = cpu_to_le32(remap_crc32c(~0U, block, REMAP_MD_BLOCK));
+	raw_write(sector, block, REMAP_MD_BLOCK);
+}
+
+static void a_superblock_of_another_version_is_not_gone_around(void **state)
+{
+	struct remap_spare sp, is;
+	u8 block[REMAP_MD_BLOCK];
+
+	(void)state;
+	spare_resize(8 * SPARE_BYTES);
+	sp = populated();
+	/* of an older life it may be */
+	remap_super_encode(block, &sp.super, &sp.layout);
+	put_version_2(place_of_an_older_life(&sp), block);
+	is = found();
+	check_populated(&is);
+
+	for (unsigned int i = 0; i < 8 * REMAP_ZONES; i++) {
+		/* and on a device that has grown, the zones are not where its size suggests */
+		bool search = i & 2, grown = i & 4;
+
+		spare_resize(8 * SPARE_BYTES);
+		sp = populated();
+		if (grown)
+			spare_resize(10 * SPARE_BYTES);
+		remap_super_encode(block, &sp.super, &sp.layout);
+		put_version_2(remap_super_sector(&sp.layout, i / 8, i & 1), block);
+		assert_int_equal(remap_spare_find(&st, search, &is, &err), -EOPNOTSUPP);
+		assert_non_null(strstr(err.text, "format version"));
+	}
 }
 
 static void an_unknown_ro_feature_forbids_writing(void **state)
@@ -916,7 +1104,7 @@ static void what_survived_does_not_win(void **state)
 	assert_int_equal(back.n + back.lost_tables, 0);
 	remap_table_free(&back);
 
-	/* as remap_meta_room() in kernel/meta.c takes them into use: from generation 1 on */
+	/* as they come into use where nothing is there: see remap_meta_room() in kernel/meta.c */
 	for (u32 i = 2; i < 4; i++) {
 		remap_table_init(block, i);
 		remap_table_seal(block, s.uuid, 1);
@@ -1261,6 +1449,8 @@ int main(void)
 		TEST(of_one_generation_what_most_replicas_hold_counts),
 		TEST(a_replica_that_missed_a_commit_is_stale),
 		TEST(a_sector_that_cannot_be_read_costs_one_block),
+		TEST(what_hides_beside_the_newest_copy_is_told_and_overwritten),
+		TEST(both_copies_of_a_block_that_cannot_be_read_are_mended),
 		TEST(repair_writes_nothing_where_all_is_well),
 		TEST(a_table_block_without_valid_copy_is_reported),
 		TEST(a_generation_in_the_wrong_copy_does_not_count),
@@ -1269,6 +1459,8 @@ int main(void)
 		TEST(a_spare_that_grew_twice_is_read_and_mended),
 		TEST(a_shrunk_spare_can_be_read_but_is_not_written),
 		TEST(an_unknown_feature_is_not_evaded_by_an_older_generation),
+		TEST(unknown_features_of_an_older_life_do_not_hide_those_of_this_one),
+		TEST(a_superblock_of_another_version_is_not_gone_around),
 		TEST(an_unknown_ro_feature_forbids_writing),
 		TEST(format_is_all_or_nothing),
 		TEST(update_is_all_or_nothing),

@@ -372,6 +372,27 @@ static void a_slot_beyond_the_table_blocks_in_use_is_refused(void **state)
 	assert_non_null(strstr(err.text, "in 1 table blocks"));
 }
 
+/* As an editor or a mail program leaves them. */
+static void line_ends_of_windows_are_named(void **state)
+{
+	char *dos, *to;
+
+	(void)state;
+	write_example();
+	to = dos = malloc(2 * len);
+	assert_non_null(dos);
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] == '\n')
+			*to++ = '\r';
+		*to++ = text[i];
+	}
+	assert_int_equal(read_bytes(dos, (size_t)(to - dos)), -EINVAL);
+	assert_non_null(strstr(err.text, "line 1: has line ends of Windows (dos2unix "));
+	free(dos);
+	assert_int_equal(edited("block_size=4096\n", "block_size=4096\r\n"), -EINVAL);
+	assert_non_null(strstr(err.text, "line 10: has line ends of Windows"));
+}
+
 static void what_is_no_text_is_refused(void **state)
 {
 	char long_line[4096];
@@ -397,6 +418,7 @@ int main(void)
 		cmocka_unit_test_teardown(nothing_may_follow_the_checksum, teardown),
 		cmocka_unit_test_teardown(a_slot_beyond_the_table_blocks_in_use_is_refused,
 					  teardown),
+		cmocka_unit_test_teardown(line_ends_of_windows_are_named, teardown),
 		cmocka_unit_test_teardown(what_is_no_text_is_refused, teardown),
 	};
 

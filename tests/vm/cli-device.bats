@@ -192,6 +192,23 @@ load cli
 	json '.[0].data_device == null' scan
 }
 
+@test "scan: of a spare that is damaged, what is not known is null" {
+	local at
+	prepare
+	for at in $(remapctl dump --spare $SPARE --json | jq '.supers[].sector'); do
+		printf x | dd of=$SPARE bs=1 seek=$((at * 512 + 3000)) conv=notrunc status=none
+	done
+	blockdev --flushbufs $SPARE
+	run --separate-stderr -1 remapctl scan --json
+	jq -e "map(select(.device == \"$SPARE\")) | length == 1 and (.[0] |
+		has(\"uuid\") and has(\"label\") and has(\"size_sectors\") and
+		has(\"slots_total\") and has(\"slots_used\") and has(\"active\") and
+		has(\"name\") and has(\"data_device\") and
+		.uuid == null and .slots_total == null and .slots_used == null and
+		(.problem | test(\"none is valid\")))" <<<"$output"
+	remapctl format --data $DATA --spare $SPARE --force
+}
+
 @test "reset: answers with the state" {
 	prepare
 	remapctl start t --spare $SPARE

@@ -140,8 +140,34 @@ load cli
 @test "format: a data device that is a spare itself is refused: swapped arguments" {
 	prepare
 	wipefs -q -a -f $DATA
-	refused_unchanged 1 "$SPARE: the data device is a dm-remap spare itself" "swapped" -- \
-		format --data $SPARE --spare $DATA
+	for force in "" --force; do
+		# shellcheck disable=SC2086 # no argument where empty
+		refused_unchanged 1 "$SPARE: the data device is a dm-remap spare itself" \
+			"swapped?)" -- format --data $SPARE --spare $DATA $force
+		[[ $stderr != *dd* && $stderr != *--force* ]]
+	done
+	# so is one without its first replica: nobody has given it another use
+	dd if=/dev/zero of=$SPARE bs=8K count=1 oflag=direct status=none
+	refused_unchanged 1 "$SPARE: the data device is a dm-remap spare itself" -- \
+		format --data $SPARE --spare $DATA --force
+}
+
+@test "format: a disk that was a spare once is taken with force, and stays as it is" {
+	local use before
+	for use in "mkfs.ext4 -q -F" mkswap; do
+		prepare
+		wipefs -q -a -f $DATA
+		$use $SPARE
+		before=$(md5sum <$SPARE)
+		refused_unchanged 1 "$SPARE: the data device has remains of a dm-remap spare" \
+			"swapped" "--force takes it as it is" -- format --data $SPARE --spare $OTHER
+		run --separate-stderr -0 remapctl format --data $SPARE --spare $OTHER --force
+		[[ $stderr == "remapctl: warning: $SPARE has remains of a dm-remap spare"* ]]
+		[[ $(wc -l <<<"$stderr") == 1 ]]
+		blockdev --flushbufs $SPARE
+		[[ $(md5sum <$SPARE) == "$before" ]]
+		dd if=/dev/zero of=$OTHER bs=1M count=4 oflag=direct status=none
+	done
 }
 
 @test "format: mounted, swapped on or otherwise held devices are refused even with force" {
@@ -240,6 +266,24 @@ load cli
 		format --data "$whole" --spare "$first" --force
 	run --separate-stderr -0 remapctl format --data "$first" --spare "$third" --force
 	[[ $stderr == *"$third shares a disk with $first"* ]]
+}
+
+@test "format: loop devices over two files are two devices, with --force or without" {
+	local data spare
+	new_file /tmp/data 4M
+	new_file /tmp/file 4M
+	data=$(make_loop /tmp/data)
+	spare=$(make_loop /tmp/file)
+	remapctl format --data "$data" --spare "$spare"
+	remapctl verify --spare "$spare"
+	remapctl start t --data "$data" --spare "$spare"
+	remapctl stop t
+	# by another name it is the same file still
+	ln -f /tmp/data /tmp/hard
+	spare=$(make_loop /tmp/hard)
+	refused 1 "$spare: is the data device $data, too" -- \
+		format --data "$data" --spare "$spare" --force
+	rm /tmp/hard
 }
 
 @test "format: two paths to one logical unit are no two disks" {

@@ -30,7 +30,8 @@ load cli
 @test "start: a device that is no spare is refused" {
 	wipefs -q -a -f $OTHER
 	dd if=/dev/zero of=$OTHER bs=1M count=4 oflag=direct status=none
-	refused_unchanged 1 "$OTHER: not a dm-remap spare (remapctl format" -- \
+	refused_unchanged 1 "$OTHER: not a dm-remap spare (remapctl repair --spare $OTHER " \
+		"--search" "remapctl import --table" "remapctl format" -- \
 		start t --spare $OTHER --data $DATA
 }
 
@@ -222,6 +223,27 @@ load cli
 	json ".generation == 4" dump --spare $SPARE
 	settle
 	wait_for 10 modprobe -r scsi_debug
+}
+
+@test "start: of a disk that is another one, all is shown that it goes by" {
+	local long fsuuid=()
+	long=$(printf 'x%.0s' {1..110})
+	wipefs -q -a -f $DATA $OTHER
+	mkfs.ext4 -q -F $DATA
+	mkfs.ext4 -q -F $OTHER
+	dmsetup create one --uuid "$long-one" --table "0 8192 linear $DATA 0"
+	dmsetup create two --uuid "$long-two" --table "0 8192 linear $OTHER 0"
+	settle
+	remapctl format --data /dev/mapper/one --spare $SPARE --force
+	for disk in $DATA $OTHER; do
+		fsuuid+=("$(blkid -p -o value -s UUID "$disk")")
+	done
+	refused 1 "its WWN differs: recorded WWN dm.$long-one, file system UUID ${fsuuid[0]}; " \
+		"; found WWN dm.$long-two, file system UUID ${fsuuid[1]} (--new-identity" -- \
+		start t --spare $SPARE --data /dev/mapper/two
+	refused 1 "recorded WWN dm.$long-one, file system UUID ${fsuuid[0]}; " \
+		"; found WWN dm.$long-two, file system UUID ${fsuuid[1]} (--force takes it)" -- \
+		start t --spare $SPARE --data /dev/mapper/two --new-identity
 }
 
 @test "start: a spare that has grown starts, one that has shrunk is refused" {

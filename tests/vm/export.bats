@@ -217,6 +217,44 @@ refused() { # STATUS TEXT OPTION...
 	dmsetup remove --retry holder
 }
 
+# edited KEY=VALUE...: the table with these, and a checksum that is right
+edited() {
+	python3 - "$@" <<-'PY'
+		import re, sys
+		text = open("/tmp/table").read().rsplit("crc32c=", 1)[0]
+		for key, value in (arg.split("=") for arg in sys.argv[1:]):
+		    text, n = re.subn(f"(?m)^{key}=.*$", f"{key}={value}", text)
+		    assert n == 1
+		crc = 0xffffffff
+		for byte in text.encode():
+		    crc ^= byte
+		    for _ in range(8):
+		        crc = crc >> 1 ^ 0x82f63b78 * (crc & 1)
+		print(f"{text}crc32c={crc ^ 0xffffffff:#010x}")
+	PY
+}
+
+@test "import: a text that cannot be restored costs nothing, force or not, and a dry run says so" {
+	local -a on=(--spare "$SPARE" --force --table /tmp/edited)
+	local highest=$((0x7ffeffffffffffff))	# that is read: nothing can be written above it
+
+	remapctl stop t
+	edited label=b >/tmp/edited		# that it is not refused for its checksum
+	remapctl import "${on[@]}" --dry-run
+	destroy_all "$SPARE"
+	mkswap -q "$SPARE" 2>/dev/null || mkswap "$SPARE"
+	edited ro_compat=1 >/tmp/edited
+	refused 1 "/tmp/edited: $SPARE: uses features that forbid" "${on[@]}" --dry-run
+	refused 1 "/tmp/edited: $SPARE: uses features that forbid" "${on[@]}"
+	edited generation=$highest >/tmp/edited
+	refused 1 "/tmp/edited: superblock: " "${on[@]}" --dry-run
+	refused 1 "/tmp/edited: superblock: " "${on[@]}"
+	edited table_generation=$highest >/tmp/edited
+	refused 1 "/tmp/edited: table block 0: " "${on[@]}" --dry-run
+	refused 1 "/tmp/edited: table block 0: " "${on[@]}"
+	[[ $(blkid -p -o value -s TYPE "$SPARE") == swap ]]
+}
+
 @test "import: the data device is not taken for its spare" {
 	remapctl stop t
 	dd if=/dev/zero of=/dev/other bs=1M count=20 oflag=direct status=none

@@ -91,6 +91,7 @@ check_import() {
 	refused 2 "exclude each other" --badblocks /tmp/last --ddrescue /tmp/last
 	refused 2 "is missing"
 	refused 2 "not a multiple of 512" --badblocks /tmp/last --list-block-size 1000
+	refused 1 "beyond the end of t" --badblocks /tmp/last --list-block-size 4K
 	refused 2 "goes with --badblocks" --ddrescue /tmp/last --list-block-size 1024
 	expect relocations 0
 	expect slots_used 0

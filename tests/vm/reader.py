@@ -9,6 +9,8 @@ import sys
 MAGIC = b"dm-remap\x89\r\n\x1a\nv1\0"
 BLOCK = 4096
 ENTRIES = 254
+SLOTS = 0x3FFFFFFF
+GENERATIONS = 2 ** 63 - 2 ** 48
 
 TABLE = []
 for byte in range(256):
@@ -48,17 +50,18 @@ def super_of(block, sector):
     ends = list(struct.unpack_from("<15Q", block, 720))[:grown] + [s["spare_sectors"]]
     s["bands"] = bands_of(s, ends)
     places = [start + 8 * (s["generation"] & 1) for start in s["zone_start"]]
-    return s if s["incompat"] == (grown > 0) and sector in places else None
+    right = s["incompat"] == (grown > 0) and 0 < s["generation"] < GENERATIONS
+    return s if right and sector in places else None
 
 
-def layout_of(sectors, per_slot, units):
-    """Zones and slots of a band with zones of so many times 64 KiB, or None."""
+def layout_of(sectors, per_slot, units, most):
+    """Zones and slots, so many at most, of a band with zones of so many times 64 KiB, or None."""
     zone = 128 * units
     if 5 * zone > sectors:
         return None
     starts = [i * (sectors - zone) // 4 // 128 * 128 for i in range(5)]
     gaps = [(starts[i + 1] - starts[i] - zone) // per_slot for i in range(4)]
-    return starts, zone, gaps, min(sum(gaps), 254 * (8 * units - 1))
+    return starts, zone, gaps, min(sum(gaps), 254 * (8 * units - 1), most)
 
 
 def bands_of(s, ends):
@@ -66,12 +69,12 @@ def bands_of(s, ends):
     bands, start, first = [], 0, 0
     for end in ends:
         start = (start + 127) // 128 * 128
-        sectors, units = end - start, 1
+        sectors, units, most = end - start, 1, SLOTS - ENTRIES * first
         # the least that has tables for all; or the one below, if that gives more
-        while 254 * (8 * units - 1) < (sectors - 5 * 128 * units) // per_slot:
+        while 254 * (8 * units - 1) < min((sectors - 5 * 128 * units) // per_slot, SLOTS):
             units += 1
-        found = layout_of(sectors, per_slot, units)
-        below = layout_of(sectors, per_slot, units - 1) if units > 1 else None
+        found = layout_of(sectors, per_slot, units, most)
+        below = layout_of(sectors, per_slot, units - 1, most) if units > 1 else None
         if not found or below and below[3] > found[3]:
             found = below
         starts, zone, gaps, slots = found
@@ -89,7 +92,9 @@ def band_of(s, index):
 def table_of(block, s, index, letter):
     """Generation and entries of a table block, or None."""
     magic, crc, found, _, generation = struct.unpack_from("<4sIIIQ", block, 0)
-    if magic != b"RMBT" or found != index or generation == 0 or generation & 1 != letter:
+    if magic != b"RMBT" or found != index or generation & 1 != letter:
+        return None
+    if not 0 < generation < GENERATIONS:
         return None
     if crc32c(block[:4] + bytes(4) + block[8:], crc32c(s["uuid"])) != crc:
         return None

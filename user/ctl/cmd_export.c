@@ -340,6 +340,17 @@ static int check_device(struct remap_store *st, bool force, struct remap_spare *
 				   "in the slots stays)", st->name, sig.what);
 }
 
+/* Before anything is written, and of a dry run, too: what the text says is what is wrong. */
+static int check_text(const struct args *a, const struct remap_store *st,
+		      const struct remap_spare *sp, const struct remap_table *t,
+		      struct remap_err *err)
+{
+	struct remap_err why;
+	int r = remap_spare_restorable(st, sp, t, &why);
+
+	return r ? remap_fail(err, r, "%s: %s", a->table, why.text) : 0;
+}
+
 static int restore(const struct args *a, const struct remap_dev *dev, struct remap_spare *sp,
 		   struct remap_table *t, struct remap_err *err)
 {
@@ -353,6 +364,8 @@ static int restore(const struct args *a, const struct remap_dev *dev, struct rem
 		progress_of_store(&p, a, &st);
 	if (!r)
 		r = check_device(&st, a->force, sp, t, err);
+	if (!r)
+		r = check_text(a, &st, sp, t, err);
 	if (!r && !a->dry_run && a->force)
 		r = remap_dev_wipe(&st, sp, err);
 	if (!r && !a->dry_run)

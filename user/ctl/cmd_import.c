@@ -144,7 +144,7 @@ int cmd_import(const struct args *a)
 	struct remap_ranges r = { .n = 0 };
 	struct remap_err err;
 	int status = EXIT_GOOD;
-	uint64_t unit = 1024;
+	u32 unit = 1024;
 	u64 there, room;
 
 	if (a->table)
@@ -160,11 +160,10 @@ int cmd_import(const struct args *a)
 	name = device_name(a->pos[0]);
 	if (a->list_block && !a->badblocks)
 		return usage_error(a, "--list-block-size goes with --badblocks only");
-	if (a->list_block && (!remap_parse_u64(a->list_block, &unit) || !unit || unit % 512 ||
-			      unit > MAX_UNIT))
-		return usage_error(a, "--list-block-size %.32s: not a multiple of 512",
-				   a->list_block);
-	if (remap_dm_get(name, &t, &err) || read_list(a, (u32)unit, &r, &err) ||
+	if (a->list_block && (!parse_bytes(a->list_block, MAX_UNIT, &unit) || !unit || unit % 512))
+		return usage_error(a, "--list-block-size %.32s: not a multiple of 512 up to %u",
+				   a->list_block, MAX_UNIT);
+	if (remap_dm_get(name, &t, &err) || read_list(a, unit, &r, &err) ||
 	    make_plan(a, &t, &r, &p, &err)) {
 		status = problem_err(&err);
 		goto out;

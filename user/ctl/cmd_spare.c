@@ -75,8 +75,7 @@ void warn_same_disk(const struct remap_dev *data, const struct remap_dev *spare)
 		warning("%s shares a disk with %s: when it dies, both do", spare->path, data->path);
 }
 
-/* 512 to 16384, or 1K to 16K */
-static bool parse_block_size(const char *text, u32 *block_size)
+bool parse_bytes(const char *text, u32 max, u32 *bytes)
 {
 	char digits[16];
 	uint64_t n;
@@ -88,11 +87,17 @@ static bool parse_block_size(const char *text, u32 *block_size)
 	memcpy(digits, text, len + 1);
 	if (kilo)
 		digits[len - 1] = 0;
-	if (!remap_parse_u64(digits, &n) || n > REMAP_MAX_BLOCK)
+	if (!remap_parse_u64(digits, &n) || n > max / (kilo ? 1024 : 1))
 		return false;
-	*block_size = (u32)n * (kilo ? 1024 : 1);
-	return is_power_of_2(*block_size) && *block_size >= REMAP_MIN_BLOCK &&
-	       *block_size <= REMAP_MAX_BLOCK;
+	*bytes = (u32)n * (kilo ? 1024 : 1);
+	return true;
+}
+
+/* 512 to 16384, or 1K to 16K */
+static bool parse_block_size(const char *text, u32 *block_size)
+{
+	return parse_bytes(text, REMAP_MAX_BLOCK, block_size) && is_power_of_2(*block_size) &&
+	       *block_size >= REMAP_MIN_BLOCK;
 }
 
 static u32 default_block_size(const struct remap_dev *data)
@@ -151,22 +156,43 @@ static int check_contents(struct remap_store *st, struct remap_err *err)
 	return r;
 }
 
-/* Swapped arguments would destroy what the spare holds: no force overrides this. */
-static int check_data_no_spare(const struct remap_dev *data, struct remap_err *err)
+/*
+ * A spare still, or a disk that was one once? Who gives it another use leaves most of the replicas
+ * alone, but puts a signature of his own on it; of what cannot be read the worse is taken.
+ */
+static bool spare_lives(struct remap_store *st)
+{
+	struct remap_signature sig;
+	struct remap_spare sp;
+	int r = remap_spare_find(st, false, &sp, NULL);
+
+	/* one of another version, too, is one */
+	return r != -ENODATA && remap_dev_foreign(st, r ? NULL : &sp, &sig, NULL) <= 0;
+}
+
+/* Swapped arguments would destroy the disk that the spare serves: no force overrides this. */
+static int check_data_no_spare(const struct remap_dev *data, bool force, struct remap_err *err)
 {
 	struct remap_store st;
-	bool present;
+	bool present, lives;
 	int r = open_store(data, false, &st, err);
 
 	if (r)
 		return r;
 	present = remap_spare_present(&st);
+	lives = present && spare_lives(&st);
 	remap_store_close(&st);
-	if (present)
+	if (lives)
 		return remap_fail(err, -EEXIST, "%s: the data device is a dm-remap spare itself "
-				  "(are --data and --spare swapped? if not, dd if=/dev/zero of=%s "
-				  "bs=1M count=4 ends its life as a spare)", data->path,
-				  data->path);
+				  "(are --data and --spare swapped?)", data->path);
+	if (present && !force)
+		return remap_fail(err, -EEXIST, "%s: the data device has remains of a dm-remap "
+				  "spare, which it was once, or still is (are --data and --spare "
+				  "swapped? if not, --force takes it as it is; it is not written "
+				  "to)", data->path);
+	if (present)
+		warning("%s has remains of a dm-remap spare, which it was once: taken as data "
+			"device, and left as they are", data->path);
 	return 0;
 }
 
@@ -221,7 +247,7 @@ int format_spare(const struct args *a, struct json_object **result)
 	/* ours from here to the end: what is checked is what is written */
 	claim = remap_dev_claim(&data, &err);
 	if (claim < 0 || open_store(&spare, true, &st, &err) ||
-	    check_data_no_spare(&data, &err) || (!a->force && check_contents(&st, &err)))
+	    check_data_no_spare(&data, a->force, &err) || (!a->force && check_contents(&st, &err)))
 		return problem_err(&err);
 	warn_same_disk(&data, &spare);
 
@@ -837,6 +863,9 @@ static void describe_use(struct json_object *o, const struct remap_dev *dev,
 static struct json_object *scan_device(const struct args *a, const struct remap_dev *dev,
 				       const struct remap_target *list, size_t n)
 {
+	static const char *const unknown[] = {
+		"uuid", "label", "size_sectors", "slots_total", "slots_used",
+	};
 	_cleanup_store_ struct remap_store st = { .fd = -1 };
 	_cleanup_store_progress_ struct store_progress p = { .args = a };
 	char uuid[REMAP_UUID_STR];
@@ -844,6 +873,7 @@ static struct json_object *scan_device(const struct args *a, const struct remap_
 	struct remap_table t;
 	struct remap_spare sp;
 	struct remap_err err;
+	u32 used = 0;
 	int r;
 
 	if (remap_store_open(&st, dev->path, false, NULL))
@@ -865,12 +895,17 @@ static struct json_object *scan_device(const struct args *a, const struct remap_
 				       "(restore its size)", dev->path);
 		} else {
 			r = remap_spare_table(&st, &sp, &t, &err);
-			if (!r)
-				put_num(o, "slots_used", t.used);
+			used = t.used;
 			remap_table_free(&t);
 		}
+		if (r)
+			put_str(o, "slots_used", NULL);
+		else
+			put_num(o, "slots_used", used);
 		describe_use(o, dev, &sp.super, list, n);
 	} else {
+		for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
+			put_str(o, unknown[i], NULL);
 		describe_use(o, dev, NULL, list, n);
 	}
 	put_str(o, "problem", r ? err.text : NULL);

@@ -58,8 +58,8 @@ static bool take_options(const struct args *a, char *words, size_t size, unsigne
 			    !strncmp(a->option[i], known[k].key, len))
 				break;
 		if (!value || k == KEYS) {
-			usage_error(a, "--option %s: not one of verify=, burst=, window=, force=, "
-				    "spare_size=", a->option[i]);
+			usage_error(a, "--option %s: not one of verify=, on_read_error=, burst=, "
+				    "window=, force=, spare_size=", a->option[i]);
 			return false;
 		}
 		if (given & 1U << k) {
@@ -120,7 +120,7 @@ static int check_identity(const struct args *a, const struct remap_spare *sp,
 			  struct remap_err *err)
 {
 	struct remap_identity want;
-	char was[160], is[160];
+	char was[REMAP_IDENTITY_STR], is[REMAP_IDENTITY_STR];
 	const char *which;
 
 	if (data->sectors != sp->super.data_sectors)

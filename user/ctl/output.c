@@ -13,7 +13,7 @@
 
 static void say(const char *kind, const char *fmt, va_list ap)
 {
-	char text[1024], clean[1024];
+	char text[2560], clean[2560];	/* an error's text, and what is put around it */
 
 	vsnprintf(text, sizeof(text), fmt, ap);
 	progress_hide();

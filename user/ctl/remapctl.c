@@ -250,20 +250,82 @@ static void check(struct parse *p)
 		exit(usage_error(&p->args, "--new-identity: of which disk? --data is missing"));
 }
 
-/* Which word argp did not like: the first long option that there is not, else where it stopped. */
-static const char *wrong_word(const struct argp_option *options, int argc, char **argv, int next)
-{
-	for (int i = 1; i < argc; i++) {
-		size_t len = strcspn(argv[i], "="), k = 0;
+/* What argp has of its own, as far as others can be taken for the beginning of it. */
+static const struct argp_option argp_own[] = {
+	{ .name = "help", .key = '?' }, { .name = "usage", .key = KEY_BLOCKS + 1 },
+	{ .name = "version", .key = 'V' }, { .name = NULL },
+};
 
-		if (strncmp(argv[i], "--", 2) || len == 2)
-			continue;
-		while (options[k].name && strncmp(options[k].name, argv[i] + 2, len - 2))
-			k++;
-		if (!options[k].name)
-			return argv[i];
+/* As getopt_long() has it: the whole name, or so much of it that no other begins like that. */
+static const struct argp_option *long_option(const struct argp_option *const lists[2],
+					     const char *name, size_t len, unsigned int *fit)
+{
+	const struct argp_option *found = NULL;
+
+	*fit = 0;
+	for (size_t l = 0; l < 2; l++) {
+		for (const struct argp_option *o = lists[l]; o->name; o++) {
+			if (strncmp(o->name, name, len))
+				continue;
+			found = o;
+			++*fit;
+			if (!o->name[len]) {
+				*fit = 1;
+				return o;
+			}
+		}
 	}
-	return argv[next > 1 ? next - 1 : argc - 1];
+	return found;
+}
+
+static const struct argp_option *short_option(const struct argp_option *const lists[2], char letter)
+{
+	for (size_t l = 0; l < 2; l++)
+		for (const struct argp_option *o = lists[l]; o->name; o++)
+			if (o->key == letter)
+				return o;
+	return NULL;
+}
+
+/* argp does not tell which word it did not like, and what about it: look at them as it has done. */
+static const char *wrong_word(const struct argp_option *options, int argc, char **argv,
+			      const char **word)
+{
+	const struct argp_option *const lists[] = { options, argp_own };
+
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
+		const struct argp_option *o;
+		unsigned int fit;
+		const char *end;
+
+		*word = argv[i];
+		if (argv[i][0] != '-' || !argv[i][1])
+			continue;
+		if (argv[i][1] == '-') {
+			end = argv[i] + strcspn(argv[i], "=");
+			o = long_option(lists, argv[i] + 2, (size_t)(end - argv[i] - 2), &fit);
+			if (!o)
+				return "unknown option";
+			if (fit > 1)
+				return "several options begin like that";
+			if (*end && !o->arg)
+				return "takes no value";
+			if (!*end && o->arg && ++i == argc)
+				return "its value is missing";
+			continue;
+		}
+		for (end = argv[i] + 1; *end; end++) {
+			o = short_option(lists, *end);
+			if (!o)
+				return "unknown option";
+			if (o->arg)	/* the rest of the word, or the next one */
+				break;
+		}
+		if (*end && !end[1] && ++i == argc)
+			return "its value is missing";
+	}
+	*word = argv[argc - 1];
+	return "unknown option, or its value is missing";
 }
 
 static bool asks_for_help(int argc, char **argv)
@@ -283,9 +345,10 @@ static int run(const struct command *c, int argc, char **argv)
 	struct argp argp = {
 		.options = options, .parser = parse_key, .args_doc = c->args, .doc = c->doc,
 	};
+	const char *word, *why;
 	char name[64];
 	size_t n = 0;
-	int status, next = argc;
+	int status;
 
 	for (size_t i = 0; i < OPTIONS; i++)
 		if ((c->options | OPT_JSON) & known[i].bit)
@@ -299,9 +362,10 @@ static int run(const struct command *c, int argc, char **argv)
 	if (!p.args.option || !p.args.pos)
 		return problem("out of memory");
 	/* errors in our own words, one line each; the flag for that mutes argp's help, too */
-	if (argp_parse(&argp, argc, argv, asks_for_help(argc, argv) ? 0 : ARGP_NO_ERRS, &next, &p))
-		return usage_error(&p.args, "%s: unknown option, or its value is missing",
-				   wrong_word(options, argc, argv, next));
+	if (argp_parse(&argp, argc, argv, asks_for_help(argc, argv) ? 0 : ARGP_NO_ERRS, NULL, &p)) {
+		why = wrong_word(options, argc, argv, &word);
+		return usage_error(&p.args, "%s: %s", word, why);
+	}
 	check(&p);
 	status = c->run(&p.args);
 	free(p.args.option);

@@ -117,6 +117,9 @@ int format_spare(const struct args *a, struct json_object **result);
 int open_store(const struct remap_dev *dev, bool write, struct remap_store *st,
 	       struct remap_err *err);
 
+/** parse_bytes() - a number of bytes, also as in 4K. Return: false if it is none, or above @max */
+bool parse_bytes(const char *text, u32 max, u32 *bytes);
+
 /** check_conventional() - a zoned device is neither disk nor spare */
 int check_conventional(const struct remap_dev *dev, struct remap_err *err);
 

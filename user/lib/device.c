@@ -442,7 +442,7 @@ static int below_loop(struct place *p)
 	if (fd < 0 || ioctl(fd, LOOP_GET_STATUS64, &info))
 		return -ENOENT;
 	p->start += info.lo_offset;
-	if (info.lo_rdevice == info.lo_device) {	/* no device itself, but a file on one */
+	if (!info.lo_rdevice) {		/* no device itself, but a file on one */
 		p->dev = (dev_t)info.lo_device;
 		p->ino = info.lo_inode;
 	} else {
@@ -1015,7 +1015,7 @@ int remap_dev_find(const struct remap_super *s, dev_t spare, struct remap_dev *d
 		   struct remap_err *err)
 {
 	struct finding f = { .super = s, .spare = spare, .dev = dev };
-	char text[2 * REMAP_ID_LEN];
+	char text[REMAP_IDENTITY_STR];
 	int r;
 
 	remap_identity_from_super(&f.want, s);

@@ -124,6 +124,8 @@ void remap_identity_to_super(struct remap_super *s, const struct remap_identity 
 bool remap_identity_strong(const struct remap_identity *id);
 bool remap_identity_empty(const struct remap_identity *id);
 
+#define REMAP_IDENTITY_STR	(4 * (REMAP_ID_LEN + 20))	/* all of it, and what it is */
+
 /** remap_identity_str() - for messages, as in "WWN naa.5000..., serial S3Z..." */
 void remap_identity_str(const struct remap_identity *id, char *text, size_t size);
 

@@ -9,7 +9,7 @@
 
 struct remap_err {
 	int code;		/* what was returned, negative */
-	char text[512];		/* one line, no newline */
+	char text[2048];	/* one line, no newline; two identities of a disk fit in */
 };
 
 /** remap_fail() - fill in @err, which may be NULL. Return: @code */

@@ -126,19 +126,17 @@ static int store_flush(const struct remap_store *st, struct remap_err *err)
 struct candidates {
 	struct remap_super *s;		/* valid ones */
 	unsigned int n, room;
-	struct remap_super *unknown;	/* of the newest generation with unknown features */
 	enum remap_check worst;
 	bool unreadable;
+	bool version;			/* there is one of another version than ours */
+	const u8 *uuid;			/* of others features do not count; NULL: there are none */
+	u64 unknown;			/* generation of the newest one with unknown features */
+	u64 incompat;			/* which that has */
 };
-
-static void candidates_free(struct candidates *c)
-{
-	free(c->s);
-	free(c->unknown);
-}
 
 static int candidate_add(struct candidates *c, const void *block, u64 sector)
 {
+	const struct remap_super *last;
 	enum remap_check found;
 
 	if (c->n == c->room) {
@@ -161,13 +159,12 @@ static int candidate_add(struct candidates *c, const void *block, u64 sector)
 	/* a whole one of another place is that of a partition, or within a block that was moved */
 	if (found > c->worst && found != REMAP_MISPLACED)
 		c->worst = found;
-	if (found == REMAP_BAD_FEATURE &&
-	    (!c->unknown || c->unknown->generation < c->s[c->n].generation)) {
-		free(c->unknown);
-		c->unknown = malloc(sizeof(*c->unknown));
-		if (!c->unknown)
-			return -ENOMEM;
-		*c->unknown = c->s[c->n];
+	c->version |= found == REMAP_BAD_VERSION;
+	last = &c->s[c->n];
+	if (found == REMAP_BAD_FEATURE && last->generation > c->unknown &&
+	    c->uuid && !memcmp(c->uuid, last->uuid, sizeof(last->uuid))) {
+		c->unknown = last->generation;
+		c->incompat = last->incompat;
 	}
 	return 0;
 }
@@ -241,13 +238,14 @@ static int none_found(const struct remap_store *st, const struct candidates *c,
 		if (c->unreadable)
 			return remap_fail(err, -EIO, "%s: cannot be read where a spare has its "
 					  "metadata (see the kernel log)", st->name);
-		return remap_fail(err, -ENODATA, "%s: not a dm-remap spare (remapctl format makes "
-				  "it one; --search finds metadata after a change of "
-				  "size)", st->name);
+		return remap_fail(err, -ENODATA, "%s: not a dm-remap spare (remapctl repair "
+				  "--spare %s --search mends one whose device has changed its "
+				  "size; remapctl import --table restores one; remapctl format "
+				  "makes a new one)", st->name, st->name);
 	default:
 		return remap_fail(err, -ENODATA, "%s: has dm-remap superblocks, but none is valid: "
-				  "%s (--search looks in more places)", st->name,
-				  remap_check_str(c->worst));
+				  "%s (remapctl repair --spare %s --search looks in more places)",
+				  st->name, remap_check_str(c->worst), st->name);
 	}
 }
 
@@ -277,7 +275,12 @@ static int pick(struct remap_store *st, struct candidates *c, struct remap_spare
 	if (r)
 		return remap_fail(err, -EUCLEAN, "%s: impossible layout", st->name);
 
-	/* On a spare that has grown the zones are elsewhere than its size suggests. */
+	/*
+	 * On a spare that has grown the zones are elsewhere than its size suggests. Here format has
+	 * left nothing of an older life, so that whatever forbids to go on is of this one.
+	 */
+	c->uuid = sp->super.uuid;
+	c->version = false;
 	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
 		r = look_at(st, remap_zone_start(&sp->layout, z), buf, c);
 		if (r)
@@ -294,12 +297,15 @@ static int pick(struct remap_store *st, struct candidates *c, struct remap_spare
 	if (r)
 		return remap_fail(err, -EUCLEAN, "%s: impossible layout", st->name);
 
+	/* Of one of another version no more is known, so that it may be the newest. */
+	if (c->version)
+		return remap_fail(err, -EOPNOTSUPP, "%s: has a format version that this version "
+				  "does not know (use a newer dm-remap)", st->name);
 	/* An older generation from before the feature is no way around it. */
-	if (c->unknown && c->unknown->generation > sp->super.generation &&
-	    !memcmp(c->unknown->uuid, sp->super.uuid, sizeof(sp->super.uuid)))
+	if (c->unknown > sp->super.generation)
 		return remap_fail(err, -EOPNOTSUPP, "%s: uses features that this version does not "
 				  "know (incompat 0x%llx; use a newer dm-remap)", st->name,
-				  (unsigned long long)c->unknown->incompat);
+				  (unsigned long long)c->incompat);
 	return 0;
 }
 
@@ -347,7 +353,7 @@ int remap_spare_find(struct remap_store *st, bool search, struct remap_spare *sp
 	r = r ? look_failed(st, r, err) : pick(st, &c, sp, buf, err);
 	sp->several_lives = several;
 	sp->planned = NULL;
-	candidates_free(&c);
+	free(c.s);
 	return r;
 }
 
@@ -363,7 +369,7 @@ bool remap_spare_present(struct remap_store *st)
 		if (look_at(st, place[i], buf, &c))
 			break;
 	present = c.n || c.worst != REMAP_BLANK;
-	candidates_free(&c);
+	free(c.s);
 	return present;
 }
 
@@ -451,7 +457,7 @@ static int most_copies(const struct remap_found *f)
 	return best;
 }
 
-/* Look at block @at of the chunk in all zones. The states follow judge_*() in kernel/meta.c. */
+/* Look at block @at of the chunk in all zones. The states follow kernel/meta.c. */
 static void judge(const struct remap_spare *sp, const struct chunk *c, unsigned int at,
 		  struct remap_found *f)
 {
@@ -484,11 +490,11 @@ static void judge(const struct remap_spare *sp, const struct chunk *c, unsigned 
 		unsigned int b = 2 * at + (f->generation & 1);
 		const u8 *block = c->data[z] + (size_t)b * REMAP_MD_BLOCK;
 
-		if (!f->newest)
-			f->state[z] = c->bad[z][2 * at] || c->bad[z][2 * at + 1] ?
-				      REMAP_REPLICA_UNREADABLE : REMAP_REPLICA_CORRUPT;
-		else if (c->bad[z][b])
+		/* nobody needs the other copy, but it may hold an attempt: see bury() there */
+		if (c->bad[z][2 * at] || c->bad[z][2 * at + 1])
 			f->state[z] = REMAP_REPLICA_UNREADABLE;
+		else if (!f->newest)
+			f->state[z] = REMAP_REPLICA_CORRUPT;
 		else if (!memcmp(block, f->newest, REMAP_MD_BLOCK))
 			f->state[z] = REMAP_REPLICA_OK;
 		else if ((f->copy[2 * z] && f->copy[2 * z] < f->generation) ||
@@ -734,12 +740,13 @@ static int writable(const struct remap_store *st, const struct remap_spare *sp,
 struct mending {
 	struct remap_store *st;
 	const struct remap_spare *sp;
-	u8 *image;
+	u8 *image;			/* room for two: the second is zeroes */
 };
 
 /*
- * Only the place of the newest generation is written, and only where it does not already hold it:
- * a valid copy is never touched, whatever happens on the way.
+ * The place of the newest generation is written where it does not already hold it, and the other
+ * one where it cannot be read, lest an attempt that is hidden there come back: what can be read and
+ * is valid is never touched, whatever happens on the way.
  */
 static int mend(void *arg, const struct remap_found *f, struct remap_err *err)
 {
@@ -750,11 +757,16 @@ static int mend(void *arg, const struct remap_found *f, struct remap_err *err)
 		return 0;
 	memcpy(m->image, f->newest, REMAP_MD_BLOCK);
 	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
+		const void *block = f->bytes[2 * z + (f->generation & 1)];
 		u64 sector = remap_found_sector(m->sp, f, z, f->generation);
 
 		/* a write that fails shows in the verdict afterwards; the others go on */
-		if (f->state[z] != REMAP_REPLICA_OK)
+		if (!block || memcmp(block, m->image, REMAP_MD_BLOCK))
 			(void)!store_write(m->st, sector, m->image, REMAP_MD_BLOCK);
+		if (f->bytes[2 * z + !(f->generation & 1)])
+			continue;
+		sector = remap_found_sector(m->sp, f, z, f->generation + 1);
+		(void)!store_write(m->st, sector, m->image + REMAP_MD_BLOCK, REMAP_MD_BLOCK);
 	}
 	return 0;
 }
@@ -762,7 +774,7 @@ static int mend(void *arg, const struct remap_found *f, struct remap_err *err)
 int remap_spare_repair(struct remap_store *st, const struct remap_spare *sp,
 		       struct remap_verdict *v, struct remap_err *err)
 {
-	_cleanup_free_ u8 *image = buffer_alloc(REMAP_MD_BLOCK);
+	_cleanup_free_ u8 *image = buffer_alloc(PAIR);
 	struct mending m = { .st = st, .sp = sp, .image = image };
 	int r = writable(st, sp, err);
 
@@ -878,10 +890,11 @@ static int write_tables(struct remap_store *st, const struct remap_spare *sp,
 }
 
 /*
- * Table blocks of this spare behind those in use: when the kernel takes one of them into use, it
- * begins with generation 1 and must not meet a higher one. They come into use one after the other,
- * so that where there are none for long, there are none. What cannot be read or written does not
- * count: no one else will find anything there either.
+ * Table blocks of this spare behind those in use: one that comes into use must not meet a newer one
+ * of its own number. They come into use one after the other, so that where there are none for long,
+ * there are none. What cannot be written is for the kernel, which begins a table block above what
+ * is there of it, and far above where something cannot be read: see first_generation() in
+ * kernel/meta.c.
  */
 static int wipe_behind_tables(struct remap_store *st, const struct remap_spare *sp,
 			      struct remap_err *err)
@@ -1020,20 +1033,36 @@ static int check_plan(const struct remap_spare *sp, const struct remap_table *t,
 	return 0;
 }
 
+/* What is to be written: @new and @t, both filled in as what was there before. */
+static int plan_restore(const struct remap_store *st, struct remap_spare *new,
+			struct remap_table *t, struct remap_err *err)
+{
+	int r;
+
+	new->planned = t;
+	new->super.generation += RESTORE_STEP;
+	new->super.compat &= REMAP_COMPAT_KNOWN;	/* what they stand for cannot be restored */
+	t->generation += RESTORE_STEP;
+	r = check_plan(new, t, err);
+	return r ? r : writable(st, new, err);
+}
+
+int remap_spare_restorable(const struct remap_store *st, const struct remap_spare *sp,
+			   const struct remap_table *table, struct remap_err *err)
+{
+	struct remap_table t = *table;
+	struct remap_spare new = *sp;
+
+	return plan_restore(st, &new, &t, err);
+}
+
 int remap_spare_restore(struct remap_store *st, const struct remap_spare *sp,
 			const struct remap_table *table, struct remap_err *err)
 {
 	struct remap_table t = *table;
 	struct remap_spare new = *sp;
-	int r;
+	int r = plan_restore(st, &new, &t, err);
 
-	new.planned = &t;
-	new.super.generation += RESTORE_STEP;
-	new.super.compat &= REMAP_COMPAT_KNOWN;	/* what they stand for cannot be restored */
-	t.generation += RESTORE_STEP;
-	r = check_plan(&new, &t, err);
-	if (!r)
-		r = writable(st, &new, err);
 	return r ? r : make_spare(st, &new, &t, err);
 }
 

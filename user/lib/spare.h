@@ -115,6 +115,10 @@ int remap_spare_update(struct remap_store *st, struct remap_spare *sp,
 int remap_spare_restore(struct remap_store *st, const struct remap_spare *sp,
 			const struct remap_table *t, struct remap_err *err);
 
+/** remap_spare_restorable() - would it be refused? Return: 0, or what it would return */
+int remap_spare_restorable(const struct remap_store *st, const struct remap_spare *sp,
+			   const struct remap_table *t, struct remap_err *err);
+
 #define REMAP_SUPER_INDEX	(~0U)	/* stands for the superblock among table block numbers */
 
 /* One metadata block as it was found in all replicas. */
@@ -125,7 +129,7 @@ struct remap_found {
 	/* 2 * z + c is copy c in zone z */
 	const void *bytes[2 * REMAP_ZONES];	/* NULL: unreadable */
 	u64 copy[2 * REMAP_ZONES];		/* its generation; 0: it is not valid */
-	enum remap_replica_state state[REMAP_ZONES];
+	enum remap_replica_state state[REMAP_ZONES];	/* unreadable: one copy or both */
 };
 
 /** remap_visit_fn - return 0 to go on; anything else ends the walk and is what it returns */
@@ -161,7 +165,12 @@ void remap_blocks_free(struct remap_blocks *b);
 u64 remap_found_sector(const struct remap_spare *sp, const struct remap_found *f,
 		       unsigned int zone, u64 g);
 
-/** remap_spare_repair() - rewrite what is not ok from the newest copy; @v: how it is afterwards */
+/**
+ * remap_spare_repair() - rewrite what is not ok from the newest copy; @v: how it is afterwards
+ *
+ * A copy that cannot be read, and is not that of the newest generation, is overwritten with zeroes:
+ * it may hold an attempt that nobody was told of, which must not be found one day.
+ */
 int remap_spare_repair(struct remap_store *st, const struct remap_spare *sp,
 		       struct remap_verdict *v, struct remap_err *err);
 

@@ -234,6 +234,9 @@ static int next_line(struct reader *r)
 		r->before = r->crc;
 		r->crc = checksum(r->crc, r->line, len);
 		r->line[len - 1] = 0;
+		if (len > 1 && r->line[len - 2] == '\r')
+			return wrong(r, -EINVAL, "has line ends of Windows (dos2unix takes them "
+				     "away)");
 		if (*r->line && *r->line != '#')
 			return 1;
 	}
