@@ -367,6 +367,22 @@ static void what_was_missed_in_a_stall_is_not_made_up_for(void **state)
 	assert_int_equal(agent_read_due(due, now, 1 << 19, rate), now + second / 2);
 }
 
+/* As the target passes it up: BLK_STS_IOERR, MEDIUM (a lost sector, too), PROTECTION; the rest. */
+static void a_link_that_fails_is_no_bad_sector(void **state)
+{
+	static const int others[] = {
+		ENOLINK, ETIMEDOUT, EREMOTEIO, EBADE, ENOMEM, ENOSPC, EOPNOTSUPP, EAGAIN, ENXIO,
+		ENODEV, EINVAL, EACCES,
+	};
+
+	(void)state;
+	assert_int_equal(agent_read_failed(EIO), 1);
+	assert_int_equal(agent_read_failed(ENODATA), 1);
+	assert_int_equal(agent_read_failed(EILSEQ), 1);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		assert_int_equal(agent_read_failed(others[i]), -others[i]);
+}
+
 /* ---- SMART ---- */
 
 static void disks_count_bad_sectors_in_their_own_ways(void **state)
@@ -418,6 +434,7 @@ int main(void)
 		cmocka_unit_test(who_saves_the_same_waits_for_the_other),
 		cmocka_unit_test(a_bad_sector_is_seen_behind_one_that_was_reallocated),
 		cmocka_unit_test(what_was_missed_in_a_stall_is_not_made_up_for),
+		cmocka_unit_test(a_link_that_fails_is_no_bad_sector),
 		cmocka_unit_test(disks_count_bad_sectors_in_their_own_ways),
 	};
 

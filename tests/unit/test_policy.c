@@ -1076,6 +1076,190 @@ static void a_write_error_of_the_spare_counts_wherever_it_was(void **state)
 	assert_non_null(strstr(next(AGENT_CHECK, 2000).why, "write to the spare failed"));
 }
 
+/* A device need not end where a block does; the kernel refuses to move what is not there. */
+static void of_a_last_block_that_is_short_what_there_is_is_moved(void **state)
+{
+	struct agent_config config = defaults;
+	struct agent_action a;
+
+	(void)state;
+	for (int dry_run = 0; dry_run < 2; dry_run++) {
+		config.dry_run = dry_run;
+		agent_policy_free(policy);
+		policy = agent_policy_new(&config);
+		assert_int_equal(agent_policy_add(policy, ONE, 8003, 8, &scrubbed, 1000), 0);
+		a = next(AGENT_CHECK, 1000);
+		done(&a, AGENT_GOOD, 1000);
+		for (u64 i = 0; i < 3; i++)
+			happens(AGENT_RECOVERED, 8002, 1, 1100 + i * 10);
+		a = next(dry_run ? AGENT_TELL : AGENT_MOVE, 1130);
+		assert_int_equal(a.sector, 8000);
+		assert_int_equal(a.count, 3);
+	}
+}
+
+static void what_a_dry_run_tells_is_not_told_in_earnest(void **state)
+{
+	struct agent_config config = defaults;
+	struct agent_memory m;
+	struct agent_action a;
+
+	(void)state;
+	config.dry_run = true;
+	config.per_day = 0;
+	begin(&config, 1000);
+	three_strikes(100, 1100);
+	assert_int_equal(next(AGENT_TELL, 1110).tell, AGENT_TELL_BUDGET);
+	a = next(AGENT_CHECK, 90000);
+	done(&a, AGENT_BAD, 90000);
+	assert_int_equal(next(AGENT_TELL, 90000).tell, AGENT_TELL_DRY_RUN);
+	/* nor to the next agent, which may mean it */
+	assert_true(agent_policy_memory(policy, ONE, 90000, &m));
+	assert_false(m.told.replicas);
+	assert_false(m.told.budget);
+	nothing(90000);
+
+	config.dry_run = false;
+	agent_policy_configure(policy, &config);
+	assert_true(agent_policy_wake(policy) <= 90001);
+	a = next(AGENT_CHECK, 90001);
+	assert_non_null(strstr(a.why, "dry run"));
+	done(&a, AGENT_BAD, 90001);
+	a = next(AGENT_REPAIR, 90001);
+	done(&a, AGENT_BAD, 90001);
+	a = next(AGENT_CHECK, 90001);
+	done(&a, AGENT_BAD, 90001);
+	assert_non_null(strstr(next(AGENT_TELL, 90001).why, "replace the spare"));
+	three_strikes(101, 90100);
+	assert_int_equal(next(AGENT_TELL, 90110).tell, AGENT_TELL_BUDGET);
+	assert_true(agent_policy_memory(policy, ONE, 90110, &m));
+	assert_true(m.told.replicas);
+	assert_true(m.told.budget);
+	nothing(90110);
+	/* what is told in earnest is known in a dry run, and after it */
+	config.dry_run = true;
+	agent_policy_configure(policy, &config);
+	a = next(AGENT_CHECK, 190000);
+	done(&a, AGENT_BAD, 190000);
+	nothing(190000);
+	config.dry_run = false;
+	agent_policy_configure(policy, &config);
+	assert_true(agent_policy_memory(policy, ONE, 190000, &m));
+	assert_true(m.told.replicas);
+}
+
+static void what_a_dry_run_has_told_it_tells_once(void **state)
+{
+	struct agent_config config = defaults;
+	struct agent_action a;
+
+	(void)state;
+	config.dry_run = true;
+	begin(&config, 1000);
+	for (u64 day = 1; day <= 4; day++) {
+		u64 now = 1000 + day * 90000;
+
+		a = next(AGENT_CHECK, now);
+		done(&a, day == 3 ? AGENT_GOOD : AGENT_BAD, now);
+		if (day == 3)
+			assert_non_null(strstr(next(AGENT_TELL, now).why, "whole again"));
+		else if (day != 2)
+			assert_non_null(strstr(next(AGENT_TELL, now).why, "would repair"));
+		nothing(now);
+	}
+}
+
+static void a_budget_that_was_spent_on_another_day_is_told_anew(void **state)
+{
+	const struct agent_memory m = {
+		.day_ago = 86400, .moved_today = 9, .told = { .budget = true },
+	};
+	struct agent_config config = defaults;
+	struct agent_action a;
+
+	(void)state;
+	config.per_day = 1;
+	policy = agent_policy_new(&config);
+	assert_int_equal(agent_policy_add(policy, ONE, SECTORS, 8, &m, 1000), 0);
+	a = next(AGENT_CHECK, 1000);
+	done(&a, AGENT_GOOD, 1000);
+	three_strikes(100, 1100);
+	a = next(AGENT_MOVE, 1110);
+	done(&a, AGENT_GOOD, 1110);
+	three_strikes(101, 1200);
+	assert_int_equal(next(AGENT_TELL, 1210).tell, AGENT_TELL_BUDGET);
+}
+
+static void errors_somewhere_while_a_scrub_waits_to_go_on_lead_to_another(void **state)
+{
+	struct agent_action a;
+
+	(void)state;
+	begin(&defaults, 1000);
+	happens(AGENT_SMART, 0, 0, 2000);
+	next(AGENT_TELL, 2000);
+	a = next(AGENT_SCRUB, 2000);
+	agent_policy_progress(policy, &a, 50000);
+	done(&a, AGENT_UNKNOWN, 2000);
+	/* before sector 50000, perhaps */
+	happens(AGENT_SOMEWHERE, 0, 0, 3000);
+	a = next(AGENT_SCRUB, 2000 + 3600);
+	assert_int_equal(a.sector, 50000);
+	done(&a, AGENT_GOOD, 6000);
+	nothing(6000 + 3599);
+	a = next(AGENT_SCRUB, 6000 + 3600);
+	assert_int_equal(a.sector, 0);
+	assert_non_null(strstr(a.why, "not known where"));
+}
+
+/* Where errors are seen by counts alone, those of its end are seen after it. */
+static void errors_that_a_scrub_itself_has_met_are_no_reason_for_the_next(void **state)
+{
+	struct agent_action a;
+	u64 now;
+
+	(void)state;
+	begin(&defaults, 1000);
+	happens(AGENT_SMART, 0, 0, 2000);
+	next(AGENT_TELL, 2000);
+	a = next(AGENT_SCRUB, 2000);
+	done(&a, AGENT_BAD, 2500);
+	happens(AGENT_SOMEWHERE, 0, 0, 2500);
+	now = 2500 + AGENT_ECHO;
+	happens(AGENT_SOMEWHERE, 0, 0, now);
+	nothing(now + 3600);
+	happens(AGENT_SOMEWHERE, 0, 0, now + 1);
+	next(AGENT_SCRUB, now + 3600);
+}
+
+/* Events are kept while it is not known yet what was done before. */
+static void what_happened_before_a_target_was_added_happened_then(void **state)
+{
+	const struct agent_memory m = { .scrub_at = 4096, .moved_today = 1 };
+	struct agent_config config = defaults;
+	struct agent_action a;
+
+	(void)state;
+	config.per_day = 2;
+	policy = agent_policy_new(&config);
+	assert_int_equal(agent_policy_add(policy, ONE, SECTORS, 8, &m, 2000), 0);
+	/* slow all of them, but one by one */
+	for (u64 block = 0; block < 40; block++)
+		happens(AGENT_SLOW, 80000 + block * 800, 8, 1000 + block);
+	happens(AGENT_MOVED, 0, 8, 1050);
+	happens(AGENT_SOMEWHERE, 0, 0, 1050);
+	three_strikes(100, 1100);
+	three_strikes(101, 1200);
+	assert_non_null(strstr(next(AGENT_TELL, 2000).why, "2 blocks were moved today"));
+	assert_int_equal(next(AGENT_MOVE, 2000).sector, 800);
+	a = next(AGENT_CHECK, 2000);
+	done(&a, AGENT_GOOD, 2000);
+	next(AGENT_READ, 2000);		/* near what was moved */
+	a = next(AGENT_SCRUB, 2000);
+	assert_int_equal(a.sector, 4096);
+	nothing(2000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1122,6 +1306,17 @@ int main(void)
 		cmocka_unit_test_teardown(a_smaller_budget_holds_for_what_is_to_be_moved_already,
 					  end),
 		cmocka_unit_test_teardown(a_write_error_of_the_spare_counts_wherever_it_was, end),
+		cmocka_unit_test_teardown(of_a_last_block_that_is_short_what_there_is_is_moved,
+					  end),
+		cmocka_unit_test_teardown(what_a_dry_run_tells_is_not_told_in_earnest, end),
+		cmocka_unit_test_teardown(what_a_dry_run_has_told_it_tells_once, end),
+		cmocka_unit_test_teardown(a_budget_that_was_spent_on_another_day_is_told_anew, end),
+		cmocka_unit_test_teardown(
+			errors_somewhere_while_a_scrub_waits_to_go_on_lead_to_another, end),
+		cmocka_unit_test_teardown(
+			errors_that_a_scrub_itself_has_met_are_no_reason_for_the_next, end),
+		cmocka_unit_test_teardown(what_happened_before_a_target_was_added_happened_then,
+					  end),
 		cmocka_unit_test_teardown(storms_end_in_few_actions, end),
 		cmocka_unit_test_teardown(what_is_gone_is_forgotten, end),
 	};

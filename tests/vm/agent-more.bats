@@ -293,3 +293,42 @@ peak() { # PID
 		assert text.endswith(b"# EOF\n")
 	END
 }
+
+@test "of each device that cannot be asked it is said once why it is not looked after" {
+	dmsetup create left1 --notable --uuid REMAP-1
+	dmsetup create left2 --notable --uuid REMAP-2
+	agent
+	says 30 "not looked after: left1: has no table"
+	says 30 "not looked after: left2: has no table"
+	remapctl create t --data "$DATA" --spare "$SPARE"
+	says 20 "t: found"
+	dmsetup rename t u
+	says 20 "t: is called u now"
+	[[ $(times_logged "not looked after") == 2 ]]
+	dmsetup remove --retry left1
+	dmsetup remove --retry left2
+	dmsetup rename u t
+	says 20 "u: is called t now"
+}
+
+@test "a spare that has grown is watched where it has" {
+	dmsetup create under --table "0 16384 linear $SPARE 0"
+	settle
+	remapctl create t --data "$DATA" --spare /dev/mapper/under
+	agent
+	says 20 "t: replicas of the metadata: ok ok ok ok ok"
+	# nobody else reads it
+	settle
+	udevadm control --stop-exec-queue
+	dmsetup suspend --noudevsync under
+	dmsetup load under --table "0 32768 linear $SPARE 0"
+	dmsetup resume --noudevsync under
+	reads() { metric 'dm_remap_device_ios_total{target="t",device="spare",op="read"}'; }
+	seen() {
+		local before
+		before=$(reads)
+		read_sector 24000 /dev/mapper/under
+		(($(reads) > before))
+	}
+	wait_for 30 seen
+}

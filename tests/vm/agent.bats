@@ -243,3 +243,18 @@ teardown() {
 	says 60 "to 131071: all is well"
 	says 20 "to 42055: all is well"
 }
+
+# It is stopped, so that the signal and the event wait for it together.
+@test "what has happened is not forgotten when it is told to end before it has heard of it" {
+	remapctl create t --data "$DATA" --spare "$SPARE"
+	agent
+	says 20 "t: replicas of the metadata: ok ok ok ok ok"
+	kill -STOP "$AGENT"
+	bad data 40000 40007
+	dd if=/dev/zero of="$T" oflag=direct bs=4096 count=1 seek=5000 status=none
+	kill "$AGENT"
+	kill -CONT "$AGENT"
+	end_agent
+	cat "$LOG" "$STATE"/*.json
+	jq -e '.to_read[0] == [37952, 42056]' "$STATE"/*.json
+}

@@ -69,12 +69,16 @@ struct agent_target {
 	struct agent_target *next;
 	struct agent *agent;
 	unsigned int number;		/* never used again */
-	struct remap_target dm;		/* as it was last seen */
+	struct remap_target dm;		/* as it was last seen, ... */
+	bool dm_watched, dm_attached;	/* ... and since then all is told by telemetry */
 	char key[REMAP_DM_UUID_LEN];	/* what it is called for good */
 	bool seen;			/* in the list that is being gone through */
 	struct agent_child *loader;	/* of what outlived the last agent */
 	bool known;			/* that is loaded, and the policy cares for it */
-	struct agent_event early[AGENT_EARLY];	/* until then: what the policy is to hear of */
+	struct {
+		struct agent_event event;
+		u64 at;			/* when it happened */
+	} early[AGENT_EARLY];		/* until then: what the policy is to hear of */
 	unsigned int earlies;
 	bool early_more;		/* than there was room for */
 
@@ -84,6 +88,7 @@ struct agent_target {
 		u32 area, id;
 		dev_t dev;
 		u64 start, sectors;
+		u64 end;		/* of a spare's device */
 	} side[AGENT_SIDES];
 	u64 dropped;			/* events of the data device */
 	struct agent_often errors, slow;
@@ -100,6 +105,14 @@ struct agent_target {
 	struct agent_child *asking;	/* smartctl */
 	u64 smart_at;			/* when to ask next */
 	struct agent_smart smart;
+};
+
+/* A device that could not be asked whether it is to be looked after. */
+struct agent_skipped {
+	struct agent_skipped *next;
+	struct remap_err why;		/* the first one: "NAME: ..." */
+	u64 since;
+	bool said, still;
 };
 
 /* Of what the program is not told yet. */
@@ -126,11 +139,14 @@ struct agent {
 
 	struct remap_telemetry *telemetry;	/* NULL: there is none, ... */
 	bool attached;			/* the target's tracepoints are */
+	u64 dropped;			/* events of these, by the last look */
+	bool dropped_more;		/* than by the one before */
 	struct agent_target *owner[TELEMETRY_AREAS];
 	sd_event_source *on_events, *on_dm, *on_time, *on_refresh, *on_end;
 	int dm_fd;			/* -1: not open */
 	bool no_smartctl;		/* and that was said */
 	struct remap_err complaint;	/* what was said last of all targets, not to be repeated */
+	struct agent_skipped *skipped;
 	unsigned int programs;		/* children that are told of events */
 	struct agent_news *news;	/* for when there are fewer: alerts first */
 	unsigned int n_news;

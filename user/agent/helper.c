@@ -102,7 +102,7 @@ static int read_once(struct scan *s, u64 sector, u64 count)
 		n = pread(fd, s->buf, count << 9, (off_t)((s->begin + sector) << 9));
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
-		r = errno == ENXIO || errno == ENODEV || errno == EINVAL ? -errno : 1;
+		r = agent_read_failed(errno);
 	else if ((u64)n < count << 9)
 		r = 1;
 	close(fd);

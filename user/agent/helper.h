@@ -21,6 +21,7 @@
 #ifndef REMAP_AGENT_HELPER_H
 #define REMAP_AGENT_HELPER_H
 
+#include <errno.h>
 #include "format.h"
 
 enum {
@@ -39,6 +40,18 @@ static inline u64 agent_read_due(u64 due, u64 now, u64 bytes, u64 rate)
 {
 	due += (u64)((double)bytes * 1e9 / (double)rate);
 	return due + 1000000000 < now ? now : due;
+}
+
+/**
+ * agent_read_failed() - what a read that failed says of the sectors
+ *
+ * A link or a host that fails says nothing of them, and they are to be read later; see
+ * remap_error_is_medium() of the target.
+ * Return: 1 if it is the medium, else -@error
+ */
+static inline int agent_read_failed(int error)
+{
+	return error == EIO || error == ENODATA || error == EILSEQ ? 1 : -error;
 }
 
 /** agent_helper() - @argv: from the word after --helper on. Return: exit status */

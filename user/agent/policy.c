@@ -38,7 +38,10 @@ struct suspect {
 
 _Static_assert(AGENT_MAX_STRIKES <= 8, "a bit for each");
 
-enum check { CHECK_START, CHECK_TIME, CHECK_MOVED, CHECK_DEGRADED, CHECK_REPAIRED, CHECK_AGAIN };
+enum check {
+	CHECK_START, CHECK_TIME, CHECK_MOVED, CHECK_DEGRADED, CHECK_REPAIRED, CHECK_AGAIN,
+	CHECK_EARNEST
+};
 
 struct target {
 	struct target *next;
@@ -47,6 +50,9 @@ struct target {
 	u32 block_sectors;
 	struct agent_status status;
 	struct agent_told told;
+	struct {
+		bool replicas, budget;
+	} would;			/* told in a dry run: outlives neither that nor the agent */
 	bool changed;			/* what outlives the agent is another one */
 
 	struct suspect suspect[SETS][WAYS];
@@ -138,6 +144,16 @@ static unsigned int spent(const struct agent_config *c, const struct target *t)
 	return c->dry_run ? t->would_today : t->moved_today;
 }
 
+/* What was told in a dry run was not done, and may be told in earnest. */
+static void mean_it(struct target *t)
+{
+	if (t->would.replicas) {
+		t->check_at = 0;	/* at once */
+		t->check_for = CHECK_EARNEST;
+	}
+	t->would.replicas = t->would.budget = false;
+}
+
 void agent_policy_configure(struct agent_policy *p, const struct agent_config *config)
 {
 	struct target *t;
@@ -149,15 +165,25 @@ void agent_policy_configure(struct agent_policy *p, const struct agent_config *c
 			forget_wishes(t, 0);	/* by other rules; they may come again */
 		if (n + t->wanted > config->per_day)
 			forget_wishes(t, n < config->per_day ? config->per_day - n : 0);
-		if (config->per_day != p->config.per_day)
-			t->told.budget = false;
+		if (config->per_day != p->config.per_day) {
+			t->changed |= t->told.budget;
+			t->told.budget = t->would.budget = false;
+		}
 		if (!config->look_again)
 			forget_looks(t);
 		/* what is due for another reason than time stays so */
 		if (t->check_for == CHECK_TIME && t->check_at != NEVER)
 			t->check_at = t->checked + config->check_interval;
+		if (p->config.dry_run && !config->dry_run)
+			mean_it(t);
 	}
 	p->config = *config;
+}
+
+/* @then may lie before the clock began; and @now, of an event that was kept, before @then. */
+static u64 since(u64 then, u64 now)
+{
+	return then < now || then > INT64_MAX ? now - then : 0;
 }
 
 static struct target *find(const struct agent_policy *p, unsigned int number)
@@ -261,6 +287,7 @@ int agent_policy_add(struct agent_policy *p, unsigned int number, u64 sectors, u
 	t->check_at = now;
 	t->look_at = NEVER;
 	t->told = m->told;
+	t->told.budget &= m->day_ago < DAY;
 	if (t->told.state >= REMAP_STATES)
 		t->told.status = false;
 	for (unsigned int i = 0; i < m->ranges && i < AGENT_RANGES; i++)
@@ -409,11 +436,11 @@ static void take_back(struct agent_policy *p, struct target *t, struct suspect *
 
 static bool within_day(struct agent_policy *p, struct target *t, u64 now)
 {
-	if (now - t->day >= DAY) {
+	if (since(t->day, now) >= DAY) {
 		t->day = now;
 		t->moved_today = 0;
 		t->would_today = 0;
-		t->told.budget = false;
+		t->told.budget = t->would.budget = false;
 		t->changed = true;
 	}
 	return spent(&p->config, t) + t->wanted < p->config.per_day;
@@ -443,11 +470,13 @@ static void consider(struct agent_policy *p, struct target *t, struct suspect *s
 	if (!enough)
 		return;
 	if (!within_day(p, t, now)) {
-		if (!t->told.budget)
+		bool *told = p->config.dry_run ? &t->would.budget : &t->told.budget;
+
+		if (!*told)
 			tell(t, AGENT_TELL_BUDGET, true, "%u blocks were moved today, "
 			     "as many as may be: slow ones stay where they are",
 			     spent(&p->config, t) + t->wanted);
-		t->told.budget = true;
+		*told = true;
 		t->changed = true;
 		return;
 	}
@@ -536,9 +565,15 @@ static void check_soon(struct target *t, enum check reason, u64 now)
 {
 	if (t->check_at <= now)
 		return;
-	t->check_at = t->checked && now - t->checked < CHECKS_APART ? t->checked + CHECKS_APART :
-		      now;
+	t->check_at = t->checked && since(t->checked, now) < CHECKS_APART ?
+		      t->checked + CHECKS_APART : now;
 	t->check_for = reason;
+}
+
+/* So that errors that are seen by now may be those that it has met. */
+static bool scrubbed_lately(const struct target *t, u64 now)
+{
+	return t->ever_scrubbed && !t->scrub_at && since(t->scrubbed, now) <= AGENT_ECHO;
 }
 
 void agent_policy_event(struct agent_policy *p, unsigned int number, const struct agent_event *e,
@@ -583,7 +618,7 @@ void agent_policy_event(struct agent_policy *p, unsigned int number, const struc
 		break;
 	case AGENT_SOMEWHERE:
 		/* those of a scrub are its own, and what it has not met yet it comes to */
-		if (!t->scrubbing && !t->scrub_at)
+		if (!t->scrubbing && !scrubbed_lately(t, now))
 			want_scrub(t, AGENT_SCRUB_SOMEWHERE);
 		break;
 	}
@@ -659,10 +694,18 @@ static struct suspect *first_wanted(const struct target *t)
 	return (struct suspect *)found;
 }
 
+/* The last block of a target may be a short one. */
+static u64 sectors_of(const struct target *t, u64 block)
+{
+	u64 first = block * t->block_sectors;
+
+	return t->sectors - first < t->block_sectors ? t->sectors - first : t->block_sectors;
+}
+
 static bool next_move(struct agent_policy *p, struct target *t, u64 now, struct agent_action *a)
 {
 	struct suspect *s = first_wanted(t);
-	u64 sector, seconds;
+	u64 sector, count, seconds;
 
 	if (!s || now < s->move_at || t->moving || t->status.state != REMAP_ACTIVE)
 		return false;
@@ -670,10 +713,11 @@ static bool next_move(struct agent_policy *p, struct target *t, u64 now, struct 
 	t->wanted--;
 	s->held_until = now + HOLD;
 	sector = s->block * t->block_sectors;
+	count = sectors_of(t, s->block);
 	seconds = s->strike[0] - s->strike[p->config.strikes - 1];
 	if (p->config.dry_run) {
 		t->would_today++;
-		act(a, t, AGENT_TELL, sector, t->block_sectors, "would move block %" PRIu64
+		act(a, t, AGENT_TELL, sector, count, "would move block %" PRIu64
 		    " (sector %" PRIu64 "): slow or hard to read %u times in %" PRIu64
 		    " s (dry run)", s->block, sector, p->config.strikes, seconds);
 		a->tell = AGENT_TELL_DRY_RUN;
@@ -682,9 +726,8 @@ static bool next_move(struct agent_policy *p, struct target *t, u64 now, struct 
 	t->moving = true;
 	t->moved_today++;
 	t->changed = true;
-	act(a, t, AGENT_MOVE, sector, t->block_sectors, "block %" PRIu64
-	    " was slow or hard to read %u times in %" PRIu64 " s", s->block, p->config.strikes,
-	    seconds);
+	act(a, t, AGENT_MOVE, sector, count, "block %" PRIu64 " was slow or hard to read %u times "
+	    "in %" PRIu64 " s", s->block, p->config.strikes, seconds);
 	return true;
 }
 
@@ -695,6 +738,7 @@ static bool next_check(struct target *t, u64 now, struct agent_action *a)
 		[CHECK_MOVED] = "blocks were moved",
 		[CHECK_DEGRADED] = "a write to the spare failed",
 		[CHECK_REPAIRED] = "after the repair", [CHECK_AGAIN] = "the last time it failed",
+		[CHECK_EARNEST] = "they were not whole, and the dry run is over",
 	};
 
 	if (t->checking)
@@ -747,11 +791,10 @@ static bool next_look(struct target *t, u64 now, struct agent_action *a)
 	t->reading = t->looking = true;
 	t->look_bad = t->pause_came = false;
 	t->look_block = s->block;
-	t->under_way = (struct agent_range){
-		s->block * t->block_sectors, (s->block + 1) * t->block_sectors,
-	};
-	act(a, t, AGENT_READ, t->under_way.first, t->block_sectors, "it was slow or hard to read: "
-	    "was that chance?");
+	t->under_way.first = s->block * t->block_sectors;
+	t->under_way.end = t->under_way.first + sectors_of(t, s->block);
+	act(a, t, AGENT_READ, t->under_way.first, sectors_of(t, s->block), "it was slow or hard to "
+	    "read: was that chance?");
 	a->look = true;
 	return true;
 }
@@ -866,16 +909,17 @@ static void checked(struct agent_policy *p, struct target *t, enum agent_result 
 	t->check_wait = 0;
 	check_later(t, CHECK_TIME, now + p->config.check_interval);
 	if (result == AGENT_GOOD) {
-		if (t->told.replicas)
+		if (t->told.replicas || t->would.replicas)
 			tell(t, AGENT_TELL_REPLICAS, false, "all five replicas of the metadata "
 			     "are whole again");
 		told_replicas(t, false);
+		t->would.replicas = false;
 		t->repaired = false;
 	} else if (p->config.dry_run) {
-		if (!t->told.replicas)
+		if (!t->told.replicas && !t->would.replicas)
 			tell(t, AGENT_TELL_DRY_RUN, true, "would repair the replicas of the "
 			     "metadata, which are not whole (dry run)");
-		told_replicas(t, true);
+		t->would.replicas = true;
 	} else if (!t->repaired) {
 		t->repair = true;
 	} else {

@@ -22,7 +22,8 @@
  *     strike for which it is moved is one that was found in that way. A read that had to be tried
  *     again had no queue to blame, so that such a strike stays, and needs no other to confirm it.
  *   - Nothing is moved if the device is not active, or if its budget for the day is spent, nor in
- *     a dry run, which tells what would have been done, as often as may be in a day.
+ *     a dry run, which tells what would have been done, as often as may be in a day. What was told
+ *     in a dry run is told again in earnest.
  * - After an error, and after a move that an error caused, its neighbourhood is read: defects
  *   cluster. Not what was read within the hour, or a block that cannot be moved would be read for
  *   ever; and not on a device that is paused: there the disk is to be left alone. What could not
@@ -31,12 +32,14 @@
  *   and every @check_interval. If they are not whole they are repaired (not in a dry run, and not
  *   while the device is paused) and checked again; if they are not whole then, somebody is told,
  *   once until they are. That it could not be found out is neither: it is tried again later, and
- *   later still.
+ *   later still. Those that were not whole in a dry run are checked when it is over.
  * - The surface is read every @scrub_interval, from where it stopped last; at once when SMART
  *   says that sectors are pending or were reallocated; and when there were errors of which nobody
  *   knows where, or so many that all of it may as well be read, unless that was within the hour. A
  *   reason that comes while it is being read, for what was read already, is one to read it once
- *   more. Not while the device is paused; and not at all if @scrub_interval is 0.
+ *   more; but for errors of which nobody knows where that are seen while it runs, or seconds
+ *   after: these it has met itself. Not while the device is paused; and not at all if
+ *   @scrub_interval is 0.
  * - Somebody is told when the state of a device is not active, when it has lost sectors, and when
  *   slots run out: once, whether or not the agent was started anew in between.
  *
@@ -68,6 +71,7 @@ struct agent_config {
 
 #define AGENT_MAX_STRIKES	8
 #define AGENT_RANGES		64
+#define AGENT_ECHO		10	/* s after a scrub within which its own errors are seen */
 #define AGENT_CONFIG_DEFAULT { \
 	.strikes = 3, .window = 600, .look_again = true, .per_day = 1000, .neighbourhood = 2048, \
 	.check_interval = 86400, .scrub_interval = 30 * 86400, \
@@ -204,7 +208,10 @@ bool agent_policy_changed(struct agent_policy *p, unsigned int target);
 /** agent_policy_remove() - it is gone; so is all that was to be done to it */
 void agent_policy_remove(struct agent_policy *p, unsigned int target);
 
-/** agent_policy_event(), agent_policy_status() - of a target that is not known nothing is made */
+/**
+ * agent_policy_event(), agent_policy_status() - of a target that is not known nothing is made
+ * @now: of an event that was kept until the target could be added: when it happened, before that
+ */
 void agent_policy_event(struct agent_policy *p, unsigned int target, const struct agent_event *e,
 			u64 now);
 void agent_policy_status(struct agent_policy *p, unsigned int target,

@@ -34,6 +34,8 @@
 #define SAVE_WAIT	60		/* s at most before what was not saved is tried again */
 #define END_SECONDS	5		/* for what is to be saved */
 
+_Static_assert(LOOK < AGENT_ECHO, "what a scrub has met is seen by the next look");
+
 /* The beginning of a helper's arguments. */
 #define HELPER(a)	(char *)(a)->self, "--helper", (a)->pid
 
@@ -263,6 +265,13 @@ static void say_end(struct agent_job *j, bool ok)
 
 static void on_event(void *arg, const struct telemetry_event *e);
 
+/* All that the ring holds by now; the policy hears of it, and nothing begins for it yet. */
+static void take_events(struct agent *a)
+{
+	if (a->telemetry)
+		remap_telemetry_poll(a->telemetry, on_event, a, 0);
+}
+
 static void finish(struct agent_job *j, int status)
 {
 	struct agent_target *t = j->target;
@@ -284,8 +293,8 @@ static void finish(struct agent_job *j, int status)
 	*(ok ? &j->good : &j->bad) += 1;
 	say_end(j, ok);
 	/* was a read of it slow? That is known by now, but perhaps not to us */
-	if (a->telemetry && j->action.kind == AGENT_READ)
-		remap_telemetry_poll(a->telemetry, on_event, a, 0);
+	if (j->action.kind == AGENT_READ)
+		take_events(a);
 	agent_policy_done(a->policy, &j->action, result, *j->said ? j->said : NULL, agent_now());
 	t->unsaved = true;
 }
@@ -528,11 +537,11 @@ static void act(struct agent *a)
 
 /* ---- what the policy hears of ---- */
 
-/* More than once tells it no more, at one and the same time. */
+/* Once is enough of what happens over and over: there is room for few. */
 static bool heard_early(const struct agent_target *t, const struct agent_event *e)
 {
 	for (unsigned int i = 0; i < t->earlies; i++) {
-		const struct agent_event *o = &t->early[i];
+		const struct agent_event *o = &t->early[i].event;
 
 		if (o->kind == e->kind && o->cause == e->cause && o->sector <= e->sector &&
 		    e->sector + e->sectors <= o->sector + o->sectors)
@@ -544,14 +553,14 @@ static bool heard_early(const struct agent_target *t, const struct agent_event *
 /* Something happened, perhaps before it is known what was done before. */
 static void hear(struct agent_target *t, const struct agent_event *e)
 {
-	if (t->known)
+	if (t->known) {
 		agent_policy_event(t->agent->policy, t->number, e, agent_now());
-	else if (heard_early(t, e))
-		;
-	else if (t->earlies < AGENT_EARLY)
-		t->early[t->earlies++] = *e;
-	else
-		t->early_more = true;
+	} else if (t->earlies == AGENT_EARLY) {
+		t->early_more |= !heard_early(t, e);
+	} else if (!heard_early(t, e)) {
+		t->early[t->earlies].event = *e;
+		t->early[t->earlies++].at = agent_now();
+	}
 }
 
 static void hear_early(struct agent_target *t)
@@ -559,7 +568,8 @@ static void hear_early(struct agent_target *t)
 	const struct agent_event e = { .kind = AGENT_SOMEWHERE };
 
 	for (unsigned int i = 0; i < t->earlies; i++)
-		hear(t, &t->early[i]);
+		agent_policy_event(t->agent->policy, t->number, &t->early[i].event,
+				   t->early[i].at);
 	if (t->early_more)
 		hear(t, &e);
 	t->earlies = 0;
@@ -640,6 +650,7 @@ static void unwatch_side(struct agent_target *t, struct agent_watch *w)
 	remap_telemetry_unwatch(a->telemetry, w->area);
 	a->owner[w->area] = NULL;
 	w->watched = false;
+	t->dm_watched &= w != &t->side[AGENT_DATA];
 }
 
 static void unwatch(struct agent_target *t)
@@ -647,6 +658,8 @@ static void unwatch(struct agent_target *t)
 	for (int side = 0; side < AGENT_SIDES; side++)
 		unwatch_side(t, &t->side[side]);
 }
+
+static void refresh_soon(struct agent *a);
 
 static void watch_side(struct agent_target *t, enum agent_side side, const struct agent_watch *want)
 {
@@ -667,8 +680,11 @@ static void watch_side(struct agent_target *t, enum agent_side side, const struc
 	}
 	*w = *want;
 	w->watched = true;
-	if (side == AGENT_DATA)
+	if (side == AGENT_DATA) {
 		t->dropped = 0;
+		/* what happened since its counts were read is in the next ones, and little else */
+		refresh_soon(a);
+	}
 	w->area = area;
 	w->id = remap_telemetry_area(a->telemetry, area)->id;
 	a->owner[area] = t;
@@ -698,13 +714,12 @@ static bool to_watch(const struct agent_target *t, enum agent_side side, struct 
 		 minor(t->dm.spare));
 	if (!t->dm.spare || remap_read_u64(path, &end) || end <= start)
 		return false;
+	*want = (struct agent_watch){ .dev = t->dm.spare, .start = start, .end = end };
 	for (const struct agent_target *o = t->agent->targets; o; o = o->next) {
 		end_before(&end, start, t, o->dm.spare, o->dm.spare_start);
 		end_before(&end, start, t, o->dm.data, o->dm.data_start);
 	}
-	*want = (struct agent_watch){
-		.dev = t->dm.spare, .start = start, .sectors = end - start,
-	};
+	want->sectors = end - start;
 	return true;
 }
 
@@ -719,9 +734,11 @@ static void watch(struct agent *a)
 		for (enum agent_side side = 0; side < AGENT_SIDES; side++) {
 			struct agent_watch *w = &t->side[side];
 
-			/* to begin anew costs its counts, and more room is none of its own */
+			/* to begin anew costs its counts, and more room is none of its own, unless
+			 * its device has grown */
 			if (w->watched && (!to_watch(t, side, &want) || w->dev != want.dev ||
-					   w->start != want.start || w->sectors > want.sectors))
+					   w->start != want.start || w->sectors > want.sectors ||
+					   (w->end < want.end && w->sectors < want.sectors)))
 				unwatch_side(t, w);
 		}
 	}
@@ -869,7 +886,7 @@ static int on_events(sd_event_source *s, int fd, uint32_t events, void *arg)
 	(void)s;
 	(void)fd;
 	(void)events;
-	remap_telemetry_poll(a->telemetry, on_event, a, 0);
+	take_events(a);
 	act(a);
 	return 0;
 }
@@ -890,12 +907,15 @@ static void compare(struct agent_target *t, const struct remap_target *now)
 		t->dropped = dropped;
 	}
 	e.kind = AGENT_MOVED;
-	if (!t->agent->attached &&
+	if ((!t->dm_attached || t->agent->dropped_more) &&
 	    now->word[REMAP_ST_RELOCATIONS] > t->dm.word[REMAP_ST_RELOCATIONS]) {
 		e.cause = REMAP_CAUSE_MESSAGE;	/* or another: where is not known */
 		hear(t, &e);
 	}
-	if (t->side[AGENT_DATA].watched)
+	e.kind = AGENT_DEGRADED;
+	if (now->word[REMAP_ST_REPLICAS_OK] < t->dm.word[REMAP_ST_REPLICAS_OK])
+		hear(t, &e);
+	if (t->dm_watched)
 		return;
 	e.kind = AGENT_SOMEWHERE;
 	if (now->word[REMAP_ST_READS_RECOVERED] > t->dm.word[REMAP_ST_READS_RECOVERED] ||
@@ -960,6 +980,8 @@ static void lose(struct agent_target *t)
 {
 	struct agent_saver *s = t->saver;
 
+	/* its last errors may be why it has gone */
+	take_events(t->agent);
 	agent_say(t->agent, LOG_INFO, t, NULL, NULL, "is gone");
 	t->unsaved |= agent_policy_changed(t->agent->policy, t->number) || anything_under_way(t);
 	s->due |= t->known && t->unsaved;
@@ -987,6 +1009,69 @@ static void complain(struct agent *a, const struct remap_err *err)
 	if (strcmp(a->complaint.text, err->text))
 		agent_say(a, LOG_WARNING, NULL, NULL, NULL, "%s", err->text);
 	a->complaint = *err;
+}
+
+/* Whom remap_dm_list() works for: it tells skipped() no more than why. */
+static struct agent *lister;
+
+static size_t name_length(const struct remap_err *why)
+{
+	const char *end = strstr(why->text, ": ");
+
+	return end ? (size_t)(end - why->text) : strlen(why->text);
+}
+
+/* Once for each device, and not of one that is just being made. */
+static void skipped(const struct remap_err *why)
+{
+	struct agent *a = lister;
+	struct agent_skipped *s = a->skipped;
+	size_t n = name_length(why);
+
+	while (s && (name_length(&s->why) != n || memcmp(s->why.text, why->text, n)))
+		s = s->next;
+	if (!s) {
+		s = calloc(1, sizeof(*s));
+		if (!s)
+			return;
+		s->why = *why;
+		s->since = agent_now();
+		s->next = a->skipped;
+		a->skipped = s;
+	}
+	s->still = true;
+	if (s->said || agent_now() - s->since < LOOK)
+		return;
+	s->said = true;
+	agent_say(a, LOG_WARNING, NULL, NULL, NULL, "not looked after: %s", why->text);
+}
+
+static void forget_skipped(struct agent *a, bool all)
+{
+	struct agent_skipped **link = &a->skipped, *s;
+
+	while ((s = *link)) {
+		if (s->still && !all) {
+			link = &s->next;
+			continue;
+		}
+		*link = s->next;
+		free(s);
+	}
+}
+
+static int list_targets(struct agent *a, struct remap_target **list, size_t *n,
+			struct remap_err *err)
+{
+	int r;
+
+	for (struct agent_skipped *s = a->skipped; s; s = s->next)
+		s->still = false;
+	lister = a;
+	r = remap_dm_list(list, n, skipped, err);
+	if (!r)
+		forget_skipped(a, false);
+	return r;
 }
 
 static void care(struct agent_target *t, const struct agent_state *s)
@@ -1072,6 +1157,8 @@ static void see(struct agent_target *t, const struct remap_target *dm)
 		agent_say(t->agent, LOG_INFO, t, NULL, NULL, "is called %s now", dm->name);
 	compare(t, dm);
 	t->dm = *dm;
+	t->dm_watched = t->side[AGENT_DATA].watched;
+	t->dm_attached = t->agent->attached;
 }
 
 static void attach(struct agent *a)
@@ -1105,6 +1192,15 @@ static void listen_to_dm(struct agent *a)
 		sd_event_add_io(a->loop, &a->on_dm, a->dm_fd, EPOLLIN, on_dm, a);
 }
 
+/* Events of remap devices that nobody has seen. */
+static void count_dropped(struct agent *a)
+{
+	u64 dropped = a->telemetry ? remap_telemetry_dropped(a->telemetry) : 0;
+
+	a->dropped_more = dropped != a->dropped;
+	a->dropped = dropped;
+}
+
 static void refresh(struct agent *a)
 {
 	_cleanup_free_ struct remap_target *list = NULL;
@@ -1115,10 +1211,11 @@ static void refresh(struct agent *a)
 	a->refresh_at = agent_now() + LOOK;
 	listen_to_dm(a);
 	agent_tell_on(a);
-	if (remap_dm_list(&list, &n, NULL, &err)) {
+	if (list_targets(a, &list, &n, &err)) {
 		complain(a, &err);
 		return;
 	}
+	count_dropped(a);
 	for (t = a->targets; t; t = t->next)
 		t->seen = false;
 	for (size_t i = 0; i < n; i++) {
@@ -1285,6 +1382,7 @@ static int on_end(sd_event_source *s, uint64_t usec, void *arg)
 
 void agent_stop(struct agent *a)
 {
+	take_events(a);
 	for (struct agent_target *t = a->targets; t; t = t->next) {
 		t->unsaved |= agent_policy_changed(a->policy, t->number) || anything_under_way(t);
 		t->saver->due |= t->known && t->unsaved;
@@ -1317,6 +1415,7 @@ void agent_end(struct agent *a)
 		free_saver(a->savers);
 	}
 	agent_tell_end(a);
+	forget_skipped(a, true);
 	if (a->telemetry)
 		remap_telemetry_unpin(a->pin_folder);
 	sd_event_source_disable_unref(a->on_events);
