@@ -58,7 +58,7 @@ stop_udev() {
 }
 
 udev_is_gone() {
-	! pgrep -x 'systemd-udevd|\(udev-worker\)' >/dev/null
+	! pgrep udev >/dev/null		# nor any of its workers
 }
 
 # Thousands of devices come and go: nobody need look at them.
