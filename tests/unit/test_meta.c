@@ -19,6 +19,7 @@ struct block_device {
 static struct {
 	_Alignas(4096) u8 bytes[DISK_SECTORS * 512];
 	bool no_read[MD_BLOCKS], no_write[MD_BLOCKS];
+	bool heals;			/* what is written can be read again, as on most disks */
 	long writes_left;		/* until power goes; -1: it does not */
 	struct block_device bdev;
 } disk;
@@ -71,6 +72,8 @@ static blk_status_t remap_io_sync(struct remap_io *io, struct block_device *bdev
 		/* without power it seems to be written, and nobody lives to believe it */
 		disk.writes_left -= disk.writes_left > 0;
 		memcpy(at, buf, bytes);
+		for (u64 b = sector / 8; disk.heals && b < (sector + bytes / 512) / 8; b++)
+			disk.no_read[b] = false;
 	}
 	return 0;
 }
@@ -300,7 +303,6 @@ static void an_attempt_that_cannot_be_read_does_not_come_back(void **state)
 		start();
 		assert_int_equal(place_of(77), REMAP_NO_SLOT);
 		assert_true(remap_meta_whole(meta));
-		/* what was written there is read there, by the fake as by most disks */
 		assert_states(1, REMAP_REPLICA_UNREADABLE);
 		disk.no_read[b] = disk.no_write[b] = false;
 		start();
@@ -308,6 +310,22 @@ static void an_attempt_that_cannot_be_read_does_not_come_back(void **state)
 		assert_int_not_equal(place_of(500), REMAP_NO_SLOT);
 		assert_states(0, REMAP_REPLICA_OK);
 	}
+}
+
+static void an_attempt_that_can_be_overwritten_costs_no_commit(void **state)
+{
+	u64 b = begun_in_zone_0(), g = generation(0);
+
+	(void)state;
+	disk.no_read[b] = disk.heals = true;
+	start();
+	assert_false(disk.no_read[b]);
+	assert_int_equal(place_of(77), REMAP_NO_SLOT);
+	assert_states(0, REMAP_REPLICA_OK);
+	/* in memory it was the attempt's, on disk it is what was known before */
+	assert_int_equal(generation(0), g - 1);
+	start();
+	assert_int_equal(place_of(77), REMAP_NO_SLOT);
 }
 
 static void what_was_acknowledged_outlives_hidden_attempts(void **state)
@@ -344,10 +362,13 @@ static void a_superblock_that_cannot_be_read_is_outdone(void **state)
 	assert_true(remap_meta_whole(meta));
 	disk.no_read[b] = disk.no_write[b] = false;
 	/* zeroes instead are enough where they can be written */
-	before = meta->super.generation;
 	start();
-	disk.no_read[remap_super_sector(&layout, 1, before + 1) / 8] = true;
+	before = meta->super.generation;
+	disk.no_read[remap_super_sector(&layout, 1, before + 1) / 8] = disk.heals = true;
 	assert_states(2, REMAP_REPLICA_UNREADABLE);
+	start();
+	assert_int_equal(meta->super.generation, before);
+	assert_states(0, REMAP_REPLICA_OK);
 }
 
 static void an_old_copy_that_does_not_read_is_overwritten(void **state)
@@ -365,7 +386,7 @@ static void an_old_copy_that_does_not_read_is_overwritten(void **state)
 	assert_states(1U << 4, REMAP_REPLICA_UNREADABLE);
 	remap_meta_verify(meta, true, found);
 	assert_int_equal(found[4], REMAP_REPLICA_UNREADABLE);
-	disk.no_read[b] = false;
+	disk.heals = true;
 	remap_meta_verify(meta, true, found);
 	assert_int_equal(found[4], REMAP_REPLICA_OK);
 	assert_int_equal(generation(0), g);
@@ -524,6 +545,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		T(an_attempt_that_cannot_be_read_does_not_come_back),
+		T(an_attempt_that_can_be_overwritten_costs_no_commit),
 		T(what_was_acknowledged_outlives_hidden_attempts),
 		T(a_superblock_that_cannot_be_read_is_outdone),
 		T(an_old_copy_that_does_not_read_is_overwritten),
