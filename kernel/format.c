@@ -402,20 +402,19 @@ enum remap_check remap_super_decode(const void *block, u64 sector, struct remap_
 	return layout_ok(d, s, sector);
 }
 
-/*
- * Of the superblocks that have uuid and generation of s[@best], one of those with the contents that
- * most of them have: see remap_table_choose().
- */
-static int super_most(const struct remap_super *s, unsigned int n, int best)
+int remap_super_choose(const struct remap_super *s, unsigned int n, const u8 uuid[16])
 {
-	const struct remap_super *newest = &s[best];
 	unsigned int i, j, votes, most = 0;
+	u64 newest = 0;
+	int best = -ENODATA;
 
+	for (i = 0; i < n; i++)
+		if (!memcmp(s[i].uuid, uuid, sizeof(s[i].uuid)) && s[i].generation > newest)
+			newest = s[i].generation;
 	for (i = 0; i < n; i++) {
-		if (s[i].generation != newest->generation ||
-		    memcmp(s[i].uuid, newest->uuid, sizeof(s[i].uuid)))
+		if (s[i].generation != newest || memcmp(s[i].uuid, uuid, sizeof(s[i].uuid)))
 			continue;
-		votes = 0;
+		votes = 0;	/* see remap_table_choose() */
 		for (j = 0; j < n; j++)
 			votes += !memcmp(&s[i], &s[j], sizeof(s[i]));
 		if (votes > most) {
@@ -426,38 +425,102 @@ static int super_most(const struct remap_super *s, unsigned int n, int best)
 	return best;
 }
 
-int remap_super_choose(const struct remap_super *s, unsigned int n)
+/* ---- the lives of a device ---- */
+
+static unsigned int zone_count(unsigned int zones)
 {
-	unsigned int i, j, votes, best_votes = 0;
-	int best = -ENODATA;
-	bool tie = false;
+	unsigned int n = 0;
 
-	for (i = 0; i < n; i++) {
-		bool newest = true;
+	for (; zones; zones &= zones - 1)
+		n++;
+	return n;
+}
 
-		votes = 0;
-		for (j = 0; j < n; j++) {
-			if (memcmp(s[i].uuid, s[j].uuid, sizeof(s[i].uuid)))
-				continue;
-			votes++;
-			if (s[j].generation > s[i].generation ||
-			    (s[j].generation == s[i].generation && j < i))
-				newest = false;
+void remap_life_look(struct remap_life *life, const struct remap_layout *l,
+		     const void *const block[2 * REMAP_ZONES],
+		     struct remap_super s[2 * REMAP_ZONES])
+{
+	unsigned int i, n = 0;
+	int best;
+
+	life->zones = life->unseen = life->taken = 0;
+	life->version = false;
+	life->unknown = life->incompat = 0;
+	for (i = 0; i < 2 * REMAP_ZONES; i++) {
+		unsigned int z = i / 2;
+		enum remap_check c;
+		bool same;
+
+		if (!block[i]) {
+			life->unseen |= 1U << z;
+			continue;
 		}
-		if (!newest)
-			continue;	/* one candidate for each uuid */
-		if (best >= 0 && votes == best_votes && s[i].created == s[best].created) {
-			tie = true;
-		} else if (best < 0 || votes > best_votes ||
-			   (votes == best_votes && s[i].created > s[best].created)) {
-			best = (int)i;
-			best_votes = votes;
-			tie = false;
+		c = remap_super_decode(block[i], remap_super_sector(l, z, i & 1), &s[n]);
+		if (c == REMAP_BAD_VERSION)
+			life->version = true;
+		if (c != REMAP_VALID && c != REMAP_BAD_FEATURE)
+			continue;
+		same = !memcmp(s[n].uuid, life->super.uuid, sizeof(s[n].uuid));
+		if (c == REMAP_BAD_FEATURE && (same || !z)) {
+			/* another one in zone 0 is of a later life: no older one is left there */
+			u64 generation = same ? s[n].generation : ~0ULL;
+
+			if (generation > life->unknown) {
+				life->unknown = generation;
+				life->incompat = s[n].incompat;
+			}
+			life->unseen |= 1U << z;
+		} else if (c == REMAP_VALID && !same) {
+			life->taken |= 1U << z;
+		} else if (c == REMAP_VALID && remap_super_same_spare(&s[n], &life->super)) {
+			life->zones |= 1U << z;
+			n++;
 		}
 	}
-	if (tie)
-		return -EUCLEAN;
-	return best < 0 ? best : super_most(s, n, best);
+	life->unseen &= ~life->zones;
+	best = remap_super_choose(s, n, life->super.uuid);
+	if (best >= 0 && s[best].generation >= life->super.generation)
+		life->super = s[best];
+}
+
+/* Does @a come before @b: is it in more zones, or in as many, and created later? */
+static int life_compare(const struct remap_life *a, const struct remap_life *b)
+{
+	unsigned int in_a = zone_count(a->zones), in_b = zone_count(b->zones);
+
+	if (in_a != in_b)
+		return in_a > in_b ? 1 : -1;
+	if (a->super.created != b->super.created)
+		return a->super.created > b->super.created ? 1 : -1;
+	return 0;
+}
+
+int remap_life_choose(const struct remap_life *life, unsigned int n)
+{
+	int best = -ENODATA, first = -ENODATA;
+	unsigned int i, in_zone_0 = 0;
+	bool tie = false, later = true;
+
+	for (i = 0; i < n; i++) {
+		int c = best < 0 ? 1 : life_compare(&life[i], &life[best]);
+
+		if (c >= 0)
+			tie = !c;
+		if (c > 0)
+			best = (int)i;
+		if (life[i].zones & 1) {
+			in_zone_0++;
+			first = (int)i;
+		}
+	}
+	for (i = 0; i < n && in_zone_0 == 1; i++)
+		later &= life[i].super.created <= life[first].super.created;
+	if (in_zone_0 != 1 || life[first].taken)
+		return tie ? -EUCLEAN : best;
+	if (later && (zone_count(life[first].zones) >= zone_count(life[best].zones) ||
+		      zone_count(life[first].zones | life[first].unseen) >= REMAP_QUORUM))
+		return first;
+	return first == best ? best : -EUCLEAN;
 }
 
 /* ---- table blocks ---- */

@@ -250,16 +250,55 @@ enum remap_check remap_super_decode(const void *block, u64 sector, struct remap_
 unsigned int remap_super_places(u64 spare_sectors, u64 sector[REMAP_SUPER_PLACES]);
 
 /**
- * remap_super_choose() - which of these superblocks counts?
+ * remap_super_choose() - which of these superblocks counts for the spare with this uuid?
  * @s:	valid superblocks, @n of them
  *
- * Superblocks of an older life of the spare may have survived: the uuid with the most copies
- * wins, then the later creation. Of one uuid the highest generation wins. Should superblocks of
- * that differ, for the reason that table blocks may, the contents that most of them have. All were
- * decoded by remap_super_decode(). Return: the index, or -ENODATA for n = 0, or -EUCLEAN where two
- * lives have equal claims.
+ * The highest generation. Should superblocks of that differ, for the reason that table blocks may,
+ * the contents that most of them have. All were decoded by remap_super_decode(). Return: the index,
+ * or -ENODATA where none has the uuid.
  */
-int __must_check remap_super_choose(const struct remap_super *s, unsigned int n);
+int __must_check remap_super_choose(const struct remap_super *s, unsigned int n,
+				    const u8 uuid[16]);
+
+/*
+ * What a device has of one spare: the five zones are those of its own layout. There may be several
+ * on one device, as it was formatted more than once.
+ */
+struct remap_life {
+	struct remap_super super;	/* the newest */
+	unsigned int zones;		/* bit z: zone z has a valid superblock of it */
+	unsigned int unseen;		/* bit z: it has none, but not all of it can be read */
+	unsigned int taken;		/* bit z: it has a valid superblock of another spare */
+	bool version;			/* somewhere is one of another version than ours */
+	u64 unknown;			/* generation of the newest that has unknown features */
+	u64 incompat;			/* which that has */
+};
+
+/**
+ * remap_life_look() - what do its own zones have of a spare?
+ * @life:	result; @life->super is a valid superblock of the spare, and set to the newest
+ * @l:		the layout of @life->super
+ * @block:	2 * z + c is copy c of the superblock in zone z; NULL where it could not be read
+ * @s:		room to work in, too large for a kernel's stack
+ */
+void remap_life_look(struct remap_life *life, const struct remap_layout *l,
+		     const void *const block[2 * REMAP_ZONES],
+		     struct remap_super s[2 * REMAP_ZONES]);
+
+/**
+ * remap_life_choose() - which life of the device is the latest?
+ * @life:	of different spares, @n of them
+ *
+ * To format zeroes every superblock in the zones of now, and in any that can be found; what is
+ * left is in places that the device did not have then, as it was smaller, or that nothing pointed
+ * to any more. By that the one in most zones counts, of equally many the one created last. But
+ * zone 0 is at the same place whatever the size, so that one in there cannot be of an older life,
+ * unless its zones are taken: then it was not formatted here. Should one be there alone, and not
+ * be taken, it counts if it comes first by the above, or if none was created later and most of its
+ * zones are its own or cannot be seen; else nobody knows. Return: the index, or -ENODATA for n = 0,
+ * or -EUCLEAN where it cannot be told.
+ */
+int __must_check remap_life_choose(const struct remap_life *life, unsigned int n);
 
 /** remap_table_init() - make an empty table block, not yet sealed */
 void remap_table_init(void *block, u32 index);

@@ -205,19 +205,21 @@ static const u8 *chunk_block(const struct remap_meta *m, unsigned int z, unsigne
 
 /* ---- open: the superblock ---- */
 
-/* What was met besides valid superblocks. */
-struct refused {
-	enum remap_check worst;
-	const u8 *uuid;			/* of others features do not count; NULL: there are none */
-	u64 generation;			/* of the newest one with features that we do not know */
-	bool version;			/* of another version than ours */
+/* What it takes to find the superblock, too much for a stack. */
+struct search {
+	struct remap_super s[2 * REMAP_SUPER_PLACES];
+	unsigned int n;
+	enum remap_check worst;		/* of what is no valid superblock */
+	struct remap_life life[2 * REMAP_SUPER_PLACES];
+	unsigned int lives;
+	struct remap_super own[2 * REMAP_ZONES];
+	struct remap_layout layout;
 };
 
-/* Read both copies at @sector; valid superblocks go to @s, of which there is room for two. */
-static unsigned int read_supers(struct remap_meta *m, u64 sector, struct remap_super *s,
-				struct refused *refused)
+/* Look at both copies at @sector. */
+static void look_at(struct remap_meta *m, struct search *f, u64 sector)
 {
-	unsigned int copy, n = 0;
+	unsigned int copy;
 
 	for (copy = 0; copy < 2; copy++) {
 		u64 at = sector + copy * MD_SECTORS;
@@ -226,66 +228,81 @@ static unsigned int read_supers(struct remap_meta *m, u64 sector, struct remap_s
 		if (at + MD_SECTORS > m->size ||
 		    read_md(m, at, m->chunk[0], REMAP_MD_BLOCK))
 			continue;
-		c = remap_super_decode(m->chunk[0], at, &s[n]);
-		if (c == REMAP_VALID) {
-			n++;
-			continue;
-		}
-		if (c == REMAP_BAD_FEATURE && s[n].generation > refused->generation &&
-		    refused->uuid && !memcmp(refused->uuid, s[n].uuid, sizeof(s[n].uuid)))
-			refused->generation = s[n].generation;
-		refused->version |= c == REMAP_BAD_VERSION;
-		if (c > refused->worst)
-			refused->worst = c;
+		c = remap_super_decode(m->chunk[0], at, &f->s[f->n]);
+		if (c == REMAP_VALID)
+			f->n++;
+		else if (c > f->worst)
+			f->worst = c;
 	}
-	return n;
 }
 
-static int find_super(struct remap_meta *m, struct remap_super *s, const char **error)
+/*
+ * The zones may be elsewhere than its size suggests, on a spare that has grown. As one superblock
+ * says where they are, look at them all for the newest.
+ */
+static int look_at_life(struct remap_meta *m, struct search *f, struct remap_life *life)
+{
+	const void *block[2 * REMAP_ZONES];
+	unsigned int i;
+
+	if (remap_layout_of(&f->layout, &life->super))
+		return -EUCLEAN;	/* cannot be: it was decoded */
+	for (i = 0; i < 2 * REMAP_ZONES; i++) {
+		u64 at = remap_super_sector(&f->layout, i / 2, i & 1);
+		u8 *to = m->chunk[i / 2] + (i & 1) * REMAP_MD_BLOCK;
+
+		block[i] = at + MD_SECTORS > m->size ||
+			   read_md(m, at, to, REMAP_MD_BLOCK) ? NULL : to;
+	}
+	remap_life_look(life, &f->layout, block, f->own);
+	return 0;
+}
+
+/* Is there already a life with this uuid? */
+static bool life_known(const struct search *f, const u8 *uuid)
+{
+	unsigned int i;
+
+	for (i = 0; i < f->lives; i++)
+		if (!memcmp(f->life[i].super.uuid, uuid, sizeof(f->life[i].super.uuid)))
+			return true;
+	return false;
+}
+
+static int find_super(struct remap_meta *m, struct search *f, const char **error)
 {
 	u64 place[REMAP_SUPER_PLACES];
-	struct refused refused = { .worst = REMAP_BLANK };
-	unsigned int i, n = 0, places;
-	int best;
+	const struct remap_life *life;
+	unsigned int i, places;
+	int best, r;
 
+	f->worst = REMAP_BLANK;
 	places = remap_super_places(m->first_size ?: m->size, place);
 	for (i = 0; i < places; i++)
-		n += read_supers(m, place[i], &s[n], &refused);
-	best = remap_super_choose(s, n);
+		look_at(m, f, place[i]);
+	for (i = 0; i < f->n; i++) {
+		if (life_known(f, f->s[i].uuid))
+			continue;
+		best = remap_super_choose(f->s, f->n, f->s[i].uuid);
+		f->life[f->lives].super = f->s[best];
+		r = look_at_life(m, f, &f->life[f->lives++]);
+		if (r)
+			return r;
+	}
+	best = remap_life_choose(f->life, f->lives);
 	if (best == -ENODATA) {
-		*error = refused.worst == REMAP_BLANK ? "spare is not formatted (remapctl format)" :
-			 refused.worst == REMAP_BAD_VERSION ? "spare has a newer format version" :
-			 refused.worst == REMAP_BAD_FEATURE ? "spare uses features unknown here" :
+		*error = f->worst == REMAP_BLANK ? "spare is not formatted (remapctl format)" :
+			 f->worst == REMAP_BAD_VERSION ? "spare has a newer format version" :
+			 f->worst == REMAP_BAD_FEATURE ? "spare uses features unknown here" :
 			 "no valid superblock on spare";
-		return refused.worst == REMAP_BLANK ? -ENODATA : -EUCLEAN;
+		return f->worst == REMAP_BLANK ? -ENODATA : -EUCLEAN;
 	}
 	if (best < 0) {
-		*error = "superblocks of two formats on spare, equally many";
+		*error = "superblocks of several formats on spare, the latest is not to be told";
 		return best;
 	}
-
-	/*
-	 * The zones may be elsewhere than its size suggests, on a spare that has grown. Now that
-	 * one superblock says where they are, look at them all for the newest.
-	 */
-	m->super = s[best];
-	if (remap_layout_of(&m->layout, &m->super))
-		return -EUCLEAN;	/* cannot be: it was decoded */
-	refused = (struct refused){ .uuid = m->super.uuid };
-	for (i = 0, n = 0; i < REMAP_ZONES; i++) {
-		unsigned int j, k;
-
-		k = read_supers(m, remap_zone_start(&m->layout, i), &s[n], &refused);
-		for (j = n, k += n; j < k; j++)
-			if (remap_super_same_spare(&s[j], &m->super))
-				s[n++] = s[j];
-	}
-	best = remap_super_choose(s, n);
-	if (best >= 0 && s[best].generation >= m->super.generation)
-		m->super = s[best];
-	if (remap_layout_of(&m->layout, &m->super))
-		return -EUCLEAN;
-	if (m->super.spare_sectors > m->size) {
+	life = &f->life[best];
+	if (life->super.spare_sectors > m->size) {
 		*error = "spare is smaller than it was";
 		return -ENOSPC;
 	}
@@ -293,31 +310,32 @@ static int find_super(struct remap_meta *m, struct remap_super *s, const char **
 	 * An older generation is not a way around what the newest one demands. Of one of another
 	 * version nothing else is known; but here format has left nothing of an earlier life.
 	 */
-	if (refused.version) {
+	if (life->version) {
 		*error = "spare has a newer format version";
 		return -EUCLEAN;
 	}
-	if (refused.generation > m->super.generation) {
+	if (life->unknown > life->super.generation) {
 		*error = "spare uses features unknown here";
 		return -EUCLEAN;
 	}
-	return 0;
+	m->super = life->super;
+	return remap_layout_of(&m->layout, &m->super) ? -EUCLEAN : 0;
 }
 
 /* Find the superblock, and decide whether the spare may be written. */
 static int super_load(struct remap_meta *m, const char **error)
 {
-	struct remap_super *s;
+	struct search *f;
 	int r;
 
-	s = kvcalloc(2 * REMAP_SUPER_PLACES, sizeof(*s), GFP_KERNEL);
-	if (!s) {
+	f = kvcalloc(1, sizeof(*f), GFP_KERNEL);
+	if (!f) {
 		*error = "out of memory";
 		return -ENOMEM;
 	}
 	*error = "cannot read the spare's metadata";
-	r = find_super(m, s, error);
-	kvfree(s);
+	r = find_super(m, f, error);
+	kvfree(f);
 	m->readonly = !m->may_write || bdev_read_only(m->bdev) ||
 		      m->super.ro_compat & ~REMAP_RO_COMPAT_KNOWN;
 	return r;
@@ -327,6 +345,8 @@ int remap_meta_open(struct remap_meta *m, const char *name, dev_t dev,
 		    struct block_device *bdev, sector_t start, u64 size, u64 first_size,
 		    bool may_write, const char **error)
 {
+	int r;
+
 	memset(m, 0, sizeof(*m));
 	m->name = name;
 	m->dev = dev;
@@ -340,7 +360,11 @@ int remap_meta_open(struct remap_meta *m, const char *name, dev_t dev,
 	*error = "out of memory";
 	if (buffers_alloc(m))
 		return -ENOMEM;
-	return super_load(m, error);
+	r = super_load(m, error);
+	/* should the device be enlarged before the load, its zones are where they are */
+	if (!r)
+		m->first_size = remap_first_sectors(&m->super);
+	return r;
 }
 
 void remap_meta_close(struct remap_meta *m)

@@ -29,6 +29,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	remap_super_encode(again, &s, &l);
 	demand(remap_super_decode(again, REMAP_ANYWHERE, &s2) == REMAP_VALID);
 	demand(!memcmp(&s, &s2, sizeof(s)));
-	demand(remap_super_choose(&s, 1) == 0);
+	demand(remap_super_choose(&s, 1, s.uuid) == 0);
 	return 0;
 }

@@ -342,13 +342,15 @@ static const u8 *choose_super(const u64 *where, const void *const *image, unsign
 		from[valid] = i;
 		s[valid++] = d->s;
 	}
-	best = remap_super_choose(s, valid);
-	if (best < 0)
+	if (!valid)
 		return NULL;
 	/*
 	 * The second look is at zones that are elsewhere than the size suggests. Here none is, and
 	 * of one spare there are no two answers.
 	 */
+	for (unsigned int i = 1; i < valid; i++)
+		assert_memory_equal(s[i].uuid, s[0].uuid, sizeof(s[0].uuid));
+	best = remap_super_choose(s, valid, s[0].uuid);
 	return image[from[best]];
 }
 

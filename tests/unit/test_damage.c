@@ -638,10 +638,10 @@ static void of_one_generation_what_most_zones_hold_counts(void **state)
 /*
  * What is left of us beside them, zone by zone: @units of theirs from the first on.
  *
- * The spare that has the most valid copies of a superblock is the one that is found, two of which
- * a zone may have; of two with equally many the one created later. If that is the other one, its
- * own table is what there is, if it came along, and no mapping of ours; otherwise its table blocks
- * are lost. What was ours is not touched: nothing is repaired without being asked to.
+ * The spare that has a valid superblock in the most zones is the one that is found; of two with
+ * equally many the one created later. If that is the other one, its own table is what there is, if
+ * it came along, and no mapping of ours; otherwise its table blocks are lost. What was ours is not
+ * touched: nothing is repaired without being asked to.
  */
 static void put_theirs(unsigned int zones, unsigned int first, unsigned int units)
 {
@@ -681,7 +681,7 @@ static void superblocks_of_another_spare_count_if_they_are_more(void **state)
 			check_table(&sp, theirs.entry[COMMITS - 1], (1U << TABLES) - 1);
 		}
 
-		/* one copy, with one of ours beside it or without: n against 10 - n */
+		/* one copy, with one of ours beside it or without */
 		for (unsigned int u = 0; u < 2; u++) {
 			put_theirs(zones, u, 1);
 			if (n < 5) {
@@ -739,12 +739,8 @@ static void table_blocks_of_another_spare_are_no_copies_of_ours(void **state)
 	report("table blocks of another spare");
 }
 
-/*
- * What there is to know about counting copies, not zones: a spare just formatted has one copy of
- * its superblock in a zone, one that has been in use two. So two zones of the latter can stand
- * against three of the former.
- */
-static void two_zones_with_both_copies_outweigh_three_with_one(void **state)
+/* One just formatted has one copy of its superblock in a zone, one that has been in use two. */
+static void three_zones_with_one_copy_outweigh_two_with_both(void **state)
 {
 	struct remap_spare sp;
 
@@ -752,8 +748,9 @@ static void two_zones_with_both_copies_outweigh_three_with_one(void **state)
 	put_theirs(3, 0, UNITS);
 	for (unsigned int z = 2; z < REMAP_ZONES; z++)
 		put(z, 0, (u8[REMAP_MD_BLOCK]){ 0 });
-	sp = found_theirs();
-	check_table(&sp, theirs.entry[COMMITS - 1], 0);
+	cases++;
+	sp = found_ours(false);
+	check_table(&sp, ours.entry[COMMITS - 1], 0);
 	report("zones of another spare beside a new one");
 }
 
@@ -888,7 +885,7 @@ int main(void)
 		T(superblocks_of_another_spare_count_if_they_are_more),
 		T(whole_zones_of_another_spare_never_mix_with_ours),
 		T(table_blocks_of_another_spare_are_no_copies_of_ours),
-		T(two_zones_with_both_copies_outweigh_three_with_one),
+		T(three_zones_with_one_copy_outweigh_two_with_both),
 		T(a_truncated_spare_is_read_as_far_as_it_goes_and_not_written),
 		T(a_spare_that_ends_in_zone_0_has_lost_what_is_behind),
 		T(a_grown_spare_is_recovered),

@@ -611,32 +611,54 @@ static void impossible_growth_is_refused_though_the_checksum_is_right(void **sta
 	}
 }
 
+static void the_newest_superblock_is_chosen(void **state)
+{
+	struct remap_super s[6];
+	const u8 other[16] = { 9 };
+
+	(void)state;
+	memset(s, 0, sizeof(s));
+	for (u64 i = 0; i < ARRAY_SIZE(s); i++) {
+		s[i].uuid[0] = i < 4;
+		s[i].generation = i < 4 ? 3 + i / 2 : 99;
+	}
+	assert_int_equal(remap_super_choose(s, 0, s[0].uuid), -ENODATA);
+	assert_int_equal(remap_super_choose(s, 6, other), -ENODATA);
+	assert_int_equal(remap_super_choose(s, 6, s[0].uuid), 2);
+	assert_int_equal(remap_super_choose(s, 6, s[4].uuid), 4);
+	/* of one generation what most of them say, of equally many the first */
+	s[1].generation = 4;
+	s[2].created = s[3].created = 1;
+	assert_int_equal(remap_super_choose(s, 6, s[0].uuid), 2);
+	s[3].created = 2;
+	assert_int_equal(remap_super_choose(s, 6, s[0].uuid), 1);
+}
+
 struct claim {
-	u8 uuid;
-	u64 generation, created;
+	u64 created;
+	u8 zones, unseen, taken;
 };
 
-/* Return: the generation chosen, or an error; the order of the claims makes no difference */
-static s64 choose(const struct claim *claim, unsigned int n)
+/* Return: the claim chosen, or an error; the order of the claims makes no difference */
+static int choose(const struct claim *claim, unsigned int n)
 {
-	static struct remap_super s[16];
-	s64 result = 0;
+	static struct remap_life life[8];
+	int result = 0;
 
 	for (unsigned int turn = 0; turn < (n ? n : 1); turn++) {
-		s64 got;
-		int i;
+		int got;
 
 		for (unsigned int k = 0; k < n; k++) {
 			const struct claim *c = &claim[(k + turn) % n];
 
-			memset(&s[k], 0, sizeof(s[k]));
-			s[k].uuid[15] = c->uuid;
-			s[k].generation = c->generation;
-			s[k].created = c->created;
+			life[k].super.created = c->created;
+			life[k].zones = c->zones;
+			life[k].unseen = c->unseen;
+			life[k].taken = c->taken;
 		}
-		i = remap_super_choose(s, n);
-		assert_in_range(i < 0 ? 0 : i, 0, n ? n - 1 : 0);
-		got = i < 0 ? i : (s64)s[i].generation;
+		got = remap_life_choose(life, n);
+		if (got >= 0)
+			got = (int)(((unsigned int)got + turn) % n);
 		if (turn)
 			assert_int_equal(got, result);
 		result = got;
@@ -644,33 +666,54 @@ static s64 choose(const struct claim *claim, unsigned int n)
 	return result;
 }
 
-static void the_superblock_with_the_best_claim_is_chosen(void **state)
+static void the_life_with_the_best_claim_is_chosen(void **state)
 {
-	static const struct claim one[] = { { 1, 7, 0 } };
-	static const struct claim newer[] = { { 1, 7, 0 }, { 1, 8, 0 }, { 1, 6, 0 }, { 1, 7, 0 } };
-	static const struct claim outvoted[] = {
-		{ 1, 99, 500 }, { 1, 98, 500 }, { 2, 1, 400 }, { 2, 1, 400 }, { 2, 2, 400 },
+	static const struct {
+		int chosen;
+		struct claim claim[4];
+	} cases[] = {
+		{ 0, { { 0, 1, 0, 0 } } },
+		{ 0, { { 0, 16, 0, 0 } } },
+		/* formatted anew where only zone 0 was in reach of the older one */
+		{ 1, { { 10, 0x1e, 0, 0 }, { 20, 0x1f, 0, 0 } } },
+		{ 1, { { 10, 0x1e, 0, 0 }, { 20, 0x0f, 0, 0 } } },
+		{ 1, { { 10, 0x1e, 0, 0 }, { 20, 0x07, 0, 0 } } },
+		/* ... with zones that cannot be read, or are beyond the end */
+		{ 1, { { 10, 0x1e, 0, 0 }, { 20, 0x01, 0x1e, 0 } } },
+		{ 1, { { 10, 0x1e, 0, 0 }, { 20, 0x03, 0x04, 0 } } },
+		{ -EUCLEAN, { { 10, 0x1e, 0, 0 }, { 20, 0x01, 0, 0 } } },
+		{ -EUCLEAN, { { 10, 0x1e, 0, 0 }, { 20, 0x01, 0x02, 0 } } },
+		/* within the same second, or by a clock that went wrong */
+		{ 1, { { 10, 0x1e, 0, 0 }, { 10, 0x07, 0, 0 } } },
+		{ 1, { { 30, 0x1e, 0, 0 }, { 20, 0x1f, 0, 0 } } },
+		{ -EUCLEAN, { { 30, 0x1e, 0, 0 }, { 20, 0x0f, 0, 0 } } },
+		/* zone 0 was written by someone else: the other one's superblocks are beside it */
+		{ 0, { { 10, 0x1e, 0, 0 }, { 20, 0x01, 0, 0x1e } } },
+		{ 0, { { 10, 0x1c, 0, 0 }, { 20, 0x03, 0, 0x1c } } },
+		{ 1, { { 10, 0x18, 0, 0 }, { 20, 0x07, 0, 0x18 } } },
+		{ 1, { { 10, 0x1f, 0, 0x1f }, { 20, 0x1f, 0, 0x1f } } },
+		{ 0, { { 10, 0x1f, 0, 0x0f }, { 20, 0x0f, 0, 0x0f } } },
+		/* zone 0 is lost */
+		{ 1, { { 10, 0x06, 0, 0 }, { 20, 0x18, 0, 0 } } },
+		{ 0, { { 10, 0x0e, 0, 0 }, { 20, 0x18, 0, 0 } } },
+		{ -EUCLEAN, { { 10, 0x06, 0, 0 }, { 10, 0x18, 0, 0 } } },
+		{ 2, { { 10, 0x06, 0, 0 }, { 10, 0x18, 0, 0 }, { 5, 0x0e, 0, 0 } } },
+		{ -EUCLEAN, { { 10, 0x06, 0, 0 }, { 10, 0x0c, 0, 0 }, { 10, 0x18, 0, 0 } } },
+		{ 3, { { 9, 0x06, 0, 0 }, { 9, 0x0c, 0, 0 }, { 9, 0x18, 0, 0 },
+		       { 10, 0x12, 0, 0 } } },
 	};
-	static const struct claim tie[] = {
-		{ 1, 5, 10 }, { 2, 6, 10 }, { 1, 7, 10 }, { 2, 8, 10 },
-	};
-	static const struct claim tie3[] = { { 1, 5, 10 }, { 2, 6, 10 }, { 3, 7, 10 } };
-	static const struct claim later[] = { { 1, 5, 10 }, { 2, 3, 11 }, { 3, 9, 9 } };
-	static const struct claim old_tie[] = {
-		{ 1, 5, 10 }, { 2, 6, 10 }, { 3, 2, 1 }, { 3, 1, 1 }, { 4, 9, 12 },
-	};
-	static const struct claim zero[] = { { 1, 5, 10 }, { 2, 6, 10 }, { 3, 4, 11 } };
 
 	(void)state;
 	assert_int_equal(choose(NULL, 0), -ENODATA);
-	assert_int_equal(choose(one, 1), 7);
-	assert_int_equal(choose(newer, 4), 8);
-	assert_int_equal(choose(outvoted, 5), 2);	/* three copies beat two */
-	assert_int_equal(choose(tie, 4), -EUCLEAN);
-	assert_int_equal(choose(tie3, 3), -EUCLEAN);
-	assert_int_equal(choose(later, 3), 3);		/* the later creation breaks a tie */
-	assert_int_equal(choose(old_tie, 5), 2);	/* a tie of the less likely is none */
-	assert_int_equal(choose(zero, 3), 4);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		unsigned int n = 0;
+
+		while (n < 4 && cases[i].claim[n].zones)
+			n++;
+		if (choose(cases[i].claim, n) != cases[i].chosen)
+			fail_msg("case %zu: %d, not %d", i, choose(cases[i].claim, n),
+				 cases[i].chosen);
+	}
 }
 
 /* ---- table blocks ---- */
@@ -1167,7 +1210,8 @@ int main(void)
 		T(a_spare_grows_and_nothing_moves),
 		T(what_has_no_room_for_a_slot_is_no_growth),
 		T(impossible_growth_is_refused_though_the_checksum_is_right),
-		T(the_superblock_with_the_best_claim_is_chosen),
+		T(the_newest_superblock_is_chosen),
+		T(the_life_with_the_best_claim_is_chosen),
 		T(a_table_block_survives_seal_and_check),
 		T(no_bit_of_a_table_block_can_flip_unseen),
 		T(of_equal_generations_the_majority_counts),

@@ -131,7 +131,8 @@ static void *at_sector(u64 sector)
 	return disk.bytes + (sector << SECTOR_SHIFT);
 }
 
-static void format(u64 sectors)
+/* One of this uuid, over what is there: the zones' places are in @layout then. */
+static void format_over(u64 sectors, char uuid)
 {
 	struct remap_super s = {
 		.uuid = "0123456789abcde", .generation = 1, .block_size = 4096,
@@ -140,9 +141,7 @@ static void format(u64 sectors)
 	};
 	u8 table[REMAP_MD_BLOCK];
 
-	memset(&disk, 0, sizeof(disk));
-	disk.writes_left = -1;
-	disk.bdev.sectors = sectors;
+	s.uuid[0] = (u8)uuid;
 	assert_int_equal(remap_layout_of(&layout, &s), 0);
 	remap_table_init(table, 0);
 	remap_table_seal(table, s.uuid, 1);
@@ -150,6 +149,14 @@ static void format(u64 sectors)
 		memcpy(at_sector(remap_table_sector(&layout, z, 0, 1)), table, sizeof(table));
 		remap_super_encode(at_sector(remap_super_sector(&layout, z, 1)), &s, &layout);
 	}
+}
+
+static void format(u64 sectors)
+{
+	memset(&disk, 0, sizeof(disk));
+	disk.writes_left = -1;
+	disk.bdev.sectors = sectors;
+	format_over(sectors, '0');
 }
 
 static int try_start(const char **error)
@@ -275,6 +282,62 @@ static void assert_states(unsigned int zones, enum remap_replica_state expected)
 	remap_meta_verify(meta, false, state);
 	for (unsigned int z = 0; z < REMAP_ZONES; z++)
 		assert_int_equal(state[z], zones & 1U << z ? expected : REMAP_REPLICA_OK);
+}
+
+/* ---- the device's size ---- */
+
+static void what_was_formatted_while_the_device_was_smaller_is_started(void **state)
+{
+	(void)state;
+	for (unsigned int hurt = 0; hurt < 1U << REMAP_ZONES; hurt += 2) {
+		const char *error = "none";
+
+		format(8192);
+		format_over(5120, 'B');		/* none of its zones is where one was */
+		for (unsigned int z = 1; z < REMAP_ZONES; z++)
+			if (hurt >> z & 1)
+				destroy_zone(z);
+		end();
+		may_write = true;
+		if (__builtin_popcount(hurt) > 2) {
+			assert_int_equal(try_start(&error), -EUCLEAN);
+			assert_non_null(strstr(error, "not to be told"));
+			continue;
+		}
+		if (try_start(&error))
+			fail_msg("does not start: %s", error);
+		assert_int_equal(meta->super.uuid[0], 'B');
+		assert_int_equal(meta->super.spare_sectors, 5120);
+	}
+}
+
+static void what_was_formatted_while_the_device_was_larger_does_not_start(void **state)
+{
+	const char *error = "none";
+
+	(void)state;
+	format(4096);
+	format_over(8192, 'B');
+	end();
+	assert_int_equal(try_start(&error), -ENOSPC);
+	assert_non_null(strstr(error, "smaller than it was"));
+}
+
+static void a_device_that_is_enlarged_before_the_load_is_still_found(void **state)
+{
+	const char *error = "none";
+
+	(void)state;
+	format(4096);
+	destroy_zone(0);
+	end();
+	meta = calloc(1, sizeof(*meta));
+	assert_non_null(meta);
+	assert_int_equal(remap_meta_open(meta, "t", 0, &disk.bdev, 0, 4096, 0, true, &error), 0);
+	disk.bdev.sectors = 10000;
+	assert_int_equal(remap_map_init(&map, remap_data_blocks(&meta->super)), 0);
+	assert_int_equal(remap_meta_load(meta, &map, false), 0);
+	assert_states(0, REMAP_REPLICA_OK);
 }
 
 /* ---- what cannot be read ---- */
@@ -544,6 +607,9 @@ static void another_version_beside_is_not_gone_around(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		T(what_was_formatted_while_the_device_was_smaller_is_started),
+		T(what_was_formatted_while_the_device_was_larger_does_not_start),
+		T(a_device_that_is_enlarged_before_the_load_is_still_found),
 		T(an_attempt_that_cannot_be_read_does_not_come_back),
 		T(an_attempt_that_can_be_overwritten_costs_no_commit),
 		T(what_was_acknowledged_outlives_hidden_attempts),

@@ -639,6 +639,78 @@ static void a_search_prefers_the_life_of_this_size(void **state)
 	assert_false(sp.several_lives);
 }
 
+/* An older life of the whole device, the latest of a part, with no zone where one was. */
+#define SMALLER		(SPARE_BYTES * 5 / 8 >> 9)
+
+static struct remap_spare formatted_while_smaller(u64 created)
+{
+	struct remap_super old = example;
+	struct remap_spare sp;
+
+	old.uuid[0] = 77;
+	old.created = 500;
+	format(&old);
+	sp = found();
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(remap_spare_update(&st, &sp, &sp.super, &err), 0);
+	st.sectors = SMALLER;
+	old = example;
+	old.created = created;
+	format(&old);
+	sp = found();
+	st.sectors = SPARE_BYTES >> 9;
+	return sp;
+}
+
+static void the_life_that_was_formatted_while_the_device_was_smaller_is_the_latest(void **state)
+{
+	u8 noise[REMAP_MD_BLOCK];
+
+	(void)state;
+	memset(noise, 0x5a, sizeof(noise));
+	/* later, within the same second, and by a clock that had been set back */
+	for (u64 created = 501; created >= 499; created--) {
+		for (unsigned int hurt = 0; hurt < 1U << REMAP_ZONES; hurt += 2) {
+			struct remap_spare sp = formatted_while_smaller(created), is;
+			int n = __builtin_popcount(hurt);
+
+			for (unsigned int z = 1; z < REMAP_ZONES; z++)
+				for (unsigned int copy = 0; hurt >> z & 1 && copy < 2; copy++)
+					raw_write(remap_super_sector(&sp.layout, z, copy), noise,
+						  sizeof(noise));
+			for (unsigned int search = 0; search < 2; search++) {
+				int r = remap_spare_find(&st, search, &is, &err);
+
+				if (created < 500 && n)
+					continue;	/* two lies are one too many */
+				if (n > 2) {
+					assert_int_equal(r, -EUCLEAN);
+					assert_non_null(strstr(err.text, "not to be told"));
+					continue;
+				}
+				assert_int_equal(r, 0);
+				assert_memory_equal(is.super.uuid, example.uuid, 16);
+				assert_int_equal(is.super.spare_sectors, SMALLER);
+				assert_int_equal(is.several_lives, search);
+			}
+		}
+	}
+}
+
+static void a_later_life_with_unknown_features_hides_an_older_one(void **state)
+{
+	struct remap_spare sp = formatted_while_smaller(1000), is;
+	struct remap_super s = sp.super;
+
+	(void)state;
+	s.incompat = 8;
+	put_super(&sp, &s, 0x1f);
+	for (unsigned int search = 0; search < 2; search++) {
+		assert_int_equal(remap_spare_find(&st, search, &is, &err), -EOPNOTSUPP);
+		assert_non_null(strstr(err.text, "incompat 0x8;"));
+	}
+}
+
 /* Each 64 KiB of a hostile device begins with a superblock that is where it says it should be. */
 static void a_search_does_not_collect_for_ever(void **state)
 {
@@ -1468,6 +1540,8 @@ int main(void)
 		TEST(update_needs_three_replicas),
 		TEST(repair_says_which_zones_stay_bad),
 		TEST(a_search_prefers_the_life_of_this_size),
+		TEST(the_life_that_was_formatted_while_the_device_was_smaller_is_the_latest),
+		TEST(a_later_life_with_unknown_features_hides_an_older_one),
 		TEST(update_first_secures_the_newest),
 		TEST(a_search_does_not_collect_for_ever),
 		TEST(wipe_leaves_no_signature),

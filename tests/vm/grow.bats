@@ -203,3 +203,25 @@ check_all() { # VERSION OF THE FIRST 4096 SECTORS
 	expect slots_total "$slots"
 	check_all 1
 }
+
+@test "formatted anew while its device was smaller, it starts as what it was formatted last" {
+	local small uuid
+
+	remapctl remap t 0+80
+	remapctl stop t
+	small=$(make_loop /tmp/spare --sizelimit 512K)
+	remapctl format --data "$DATA" --spare "$small" --force
+	uuid=$(remapctl dump --spare "$small" --json | jq -r .uuid)
+	losetup -d "$small"
+	# the superblocks of the older life are where this size suggests
+	run -1 --separate-stderr remapctl repair --spare "$SPARE_LOOP" --search
+	[[ $stderr == *"superblocks of more than one spare"* ]]
+	[[ $(remapctl dump --spare "$SPARE_LOOP" --search --json | jq -r .uuid) == "$uuid" ]]
+	[[ $(remapctl dump --spare "$SPARE_LOOP" --json | jq -r .uuid) == "$uuid" ]]
+	[[ $(python3 "$BATS_TEST_DIRNAME/reader.py" /tmp/spare | jq -r .uuid) == "$uuid" ]]
+	remapctl start t --data "$DATA" --spare "$SPARE_LOOP"
+	[[ $(remapctl dump --spare "$SPARE_LOOP" --json | jq -r .uuid) == "$uuid" ]]
+	expect slots_used 0
+	pattern write "$T" 0 131072 3 2048
+	pattern verify "$T" 0 131072 3
+}

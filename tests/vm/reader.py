@@ -123,6 +123,44 @@ def later(a, b):
     return 0 < (a - b) % 2 ** 32 < 2 ** 31
 
 
+def newest(supers):
+    return max(supers, key=lambda s: (s["generation"], supers.count(s)))
+
+
+def latest_life(data, supers):
+    """The newest superblock of the uuid that counts."""
+    lives = []
+    for uuid in {s["uuid"] for s in supers}:
+        life = {"s": newest([s for s in supers if s["uuid"] == uuid]), "taken": False}
+        life["zones"], life["seen"] = set(), set()
+        for z, start in enumerate(life["s"]["zone_start"]):
+            for at in (512 * start, 512 * start + BLOCK):
+                s = super_of(data[at:at + BLOCK], at // 512) if at + BLOCK <= len(data) else None
+                if s and s["uuid"] == uuid:
+                    life["zones"].add(z)
+                    life["s"] = newest([life["s"], s])
+                life["taken"] |= s is not None and s["uuid"] != uuid
+            if 512 * start + 2 * BLOCK <= len(data):
+                life["seen"].add(z)
+        lives.append(life)
+    if not lives:
+        sys.exit("no superblock")
+    order = [(len(life["zones"]), life["s"]["created"]) for life in lives]
+    best = lives[order.index(max(order))]
+    first = [life for life in lives if 0 in life["zones"]]
+    if len(first) == 1 and not first[0]["taken"]:
+        first = first[0]
+        not_own = len(first["seen"] - first["zones"])
+        if all(life["s"]["created"] <= first["s"]["created"] for life in lives) and (
+                len(first["zones"]) == len(best["zones"]) or not_own <= 2):
+            return first["s"]
+        if first is best and order.count(max(order)) == 1:
+            return first["s"]
+    elif order.count(max(order)) == 1:
+        return best["s"]
+    sys.exit("superblocks of several formats, and which is the latest is not to be told")
+
+
 def main(path):
     with open(path, "rb") as spare:
         data = spare.read()
@@ -132,12 +170,7 @@ def main(path):
             s = super_of(data[start:start + BLOCK], start // 512)
             if s:
                 supers.append(s)
-    votes = {}
-    for s in supers:
-        votes[s["uuid"]] = votes.get(s["uuid"], 0) + 1
-    uuid = max(votes, key=lambda u: (votes[u], max(s["created"] for s in supers if s["uuid"] == u)))
-    ours = [s for s in supers if s["uuid"] == uuid]
-    s = max(ours, key=lambda s: (s["generation"], ours.count(s)))
+    s = latest_life(data, supers)
 
     slots, newest = {}, {}
     lost_tables = 0

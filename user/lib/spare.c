@@ -128,15 +128,10 @@ struct candidates {
 	unsigned int n, room;
 	enum remap_check worst;
 	bool unreadable;
-	bool version;			/* there is one of another version than ours */
-	const u8 *uuid;			/* of others features do not count; NULL: there are none */
-	u64 unknown;			/* generation of the newest one with unknown features */
-	u64 incompat;			/* which that has */
 };
 
 static int candidate_add(struct candidates *c, const void *block, u64 sector)
 {
-	const struct remap_super *last;
 	enum remap_check found;
 
 	if (c->n == c->room) {
@@ -159,13 +154,6 @@ static int candidate_add(struct candidates *c, const void *block, u64 sector)
 	/* a whole one of another place is that of a partition, or within a block that was moved */
 	if (found > c->worst && found != REMAP_MISPLACED)
 		c->worst = found;
-	c->version |= found == REMAP_BAD_VERSION;
-	last = &c->s[c->n];
-	if (found == REMAP_BAD_FEATURE && last->generation > c->unknown &&
-	    c->uuid && !memcmp(c->uuid, last->uuid, sizeof(last->uuid))) {
-		c->unknown = last->generation;
-		c->incompat = last->incompat;
-	}
 	return 0;
 }
 
@@ -258,78 +246,85 @@ static int look_failed(const struct remap_store *st, int r, struct remap_err *er
 			  "anew)", st->name, REMAP_MAX_FOUND);
 }
 
-static int pick(struct remap_store *st, struct candidates *c, struct remap_spare *sp, void *buf,
-		struct remap_err *err)
+/*
+ * The zones of a spare that has grown are elsewhere than its size suggests: look at those that its
+ * superblock names for the newest.
+ */
+static int look_at_life(const struct remap_store *st, struct remap_life *life)
 {
-	int best = remap_super_choose(c->s, c->n);
-	unsigned int first = c->n, kept;
-	int r;
+	_cleanup_free_ u8 *buf = buffer_alloc(REMAP_ZONES * PAIR);
+	const void *block[2 * REMAP_ZONES];
+	struct remap_super own[2 * REMAP_ZONES];
+	struct remap_layout l;
+	int r = remap_layout_of(&l, &life->super);
 
+	if (r || !buf)
+		return r ? r : -ENOMEM;
+	for (unsigned int i = 0; i < 2 * REMAP_ZONES; i++) {
+		u64 at = remap_super_sector(&l, i / 2, i & 1);
+		u8 *to = buf + (size_t)i * REMAP_MD_BLOCK;
+
+		block[i] = at + MD_SECTORS > st->sectors ||
+			   store_read(st, at, to, REMAP_MD_BLOCK) ? NULL : to;
+	}
+	remap_life_look(life, &l, block, own);
+	return 0;
+}
+
+static bool life_known(const struct remap_life *life, unsigned int n, const u8 *uuid)
+{
+	for (unsigned int i = 0; i < n; i++)
+		if (!memcmp(life[i].super.uuid, uuid, sizeof(life[i].super.uuid)))
+			return true;
+	return false;
+}
+
+static int pick(const struct remap_store *st, const struct candidates *c, bool search,
+		struct remap_spare *sp, struct remap_err *err)
+{
+	_cleanup_free_ struct remap_life *lives = calloc(c->n + 1, sizeof(*lives));
+	const struct remap_life *life;
+	unsigned int n = 0;
+	int best, r;
+
+	if (!lives)
+		return remap_fail_errno(err, -ENOMEM, "%s", st->name);
+	for (unsigned int i = 0; i < c->n; i++) {
+		if (life_known(lives, n, c->s[i].uuid))
+			continue;
+		best = remap_super_choose(c->s, c->n, c->s[i].uuid);
+		lives[n].super = c->s[best];
+		r = look_at_life(st, &lives[n++]);
+		if (r)
+			return remap_fail_errno(err, r, "%s", st->name);
+	}
+	best = remap_life_choose(lives, n);
 	if (best == -ENODATA)
 		return none_found(st, c, err);
 	if (best < 0)
-		return remap_fail(err, best, "%s: superblocks of two formats, equally many (format "
-				  "it anew, or wipe those of the wrong one)", st->name);
-	sp->super = c->s[best];
+		return remap_fail(err, best, "%s: has superblocks of several formats, and which is "
+				  "the latest is not to be told (restore the size that the "
+				  "device had, or format it anew)", st->name);
+	life = &lives[best];
+	sp->super = life->super;
+	sp->several_lives = search && n > 1;
 	r = remap_layout_of(&sp->layout, &sp->super);
 	if (r)
 		return remap_fail(err, -EUCLEAN, "%s: impossible layout", st->name);
 
 	/*
-	 * On a spare that has grown the zones are elsewhere than its size suggests. Here format has
-	 * left nothing of an older life, so that whatever forbids to go on is of this one.
+	 * Of one of another version no more is known, so that it may be the newest: in these zones
+	 * format has left nothing of an earlier life.
 	 */
-	c->uuid = sp->super.uuid;
-	c->version = false;
-	for (unsigned int z = 0; z < REMAP_ZONES; z++) {
-		r = look_at(st, remap_zone_start(&sp->layout, z), buf, c);
-		if (r)
-			return look_failed(st, r, err);
-	}
-	for (unsigned int i = kept = first; i < c->n; i++)
-		if (remap_super_same_spare(&c->s[i], &sp->super))
-			c->s[kept++] = c->s[i];
-	c->n = kept;
-	best = remap_super_choose(c->s + first, kept - first);
-	if (best >= 0 && c->s[first + (unsigned int)best].generation >= sp->super.generation)
-		sp->super = c->s[first + (unsigned int)best];
-	r = remap_layout_of(&sp->layout, &sp->super);
-	if (r)
-		return remap_fail(err, -EUCLEAN, "%s: impossible layout", st->name);
-
-	/* Of one of another version no more is known, so that it may be the newest. */
-	if (c->version)
+	if (life->version)
 		return remap_fail(err, -EOPNOTSUPP, "%s: has a format version that this version "
 				  "does not know (use a newer dm-remap)", st->name);
 	/* An older generation from before the feature is no way around it. */
-	if (c->unknown > sp->super.generation)
+	if (life->unknown > sp->super.generation)
 		return remap_fail(err, -EOPNOTSUPP, "%s: uses features that this version does not "
 				  "know (incompat 0x%llx; use a newer dm-remap)", st->name,
-				  (unsigned long long)c->incompat);
+				  (unsigned long long)life->incompat);
 	return 0;
-}
-
-/*
- * A search may find lives of the spare that format did not reach, since the device had another
- * size then: keep those made for the size of now or, where there are none, the latest. Return:
- * were there several?
- */
-static bool drop_older_lives(const struct remap_store *st, struct candidates *c)
-{
-	bool several = false, fits = false;
-	u64 latest = 0;
-	unsigned int kept = 0;
-
-	for (unsigned int i = 0; i < c->n; i++) {
-		several |= memcmp(c->s[i].uuid, c->s[0].uuid, sizeof(c->s[i].uuid)) != 0;
-		fits |= c->s[i].spare_sectors == st->sectors;
-		latest = c->s[i].created > latest ? c->s[i].created : latest;
-	}
-	for (unsigned int i = 0; i < c->n; i++)
-		if (fits ? c->s[i].spare_sectors == st->sectors : c->s[i].created == latest)
-			c->s[kept++] = c->s[i];
-	c->n = kept;
-	return several;
 }
 
 int remap_spare_find(struct remap_store *st, bool search, struct remap_spare *sp,
@@ -338,21 +333,18 @@ int remap_spare_find(struct remap_store *st, bool search, struct remap_spare *sp
 	_cleanup_free_ void *buf = buffer_alloc(REMAP_MD_BLOCK);
 	struct candidates c = { .worst = REMAP_BLANK };
 	u64 place[REMAP_SUPER_PLACES];
-	bool several = false;
 	int r = buf ? 0 : -ENOMEM;
 
+	memset(sp, 0, sizeof(*sp));
 	if (search && !r) {
 		r = search_all(st, &c);
-		several = !r && drop_older_lives(st, &c);
 	} else {
 		unsigned int n = remap_super_places(st->sectors, place);
 
 		for (unsigned int i = 0; i < n && !r; i++)
 			r = look_at(st, place[i], buf, &c);
 	}
-	r = r ? look_failed(st, r, err) : pick(st, &c, sp, buf, err);
-	sp->several_lives = several;
-	sp->planned = NULL;
+	r = r ? look_failed(st, r, err) : pick(st, &c, search, sp, err);
 	free(c.s);
 	return r;
 }
