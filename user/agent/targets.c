@@ -1011,9 +1011,6 @@ static void complain(struct agent *a, const struct remap_err *err)
 	a->complaint = *err;
 }
 
-/* Whom remap_dm_list() works for: it tells skipped() no more than why. */
-static struct agent *lister;
-
 static size_t name_length(const struct remap_err *why)
 {
 	const char *end = strstr(why->text, ": ");
@@ -1022,9 +1019,9 @@ static size_t name_length(const struct remap_err *why)
 }
 
 /* Once for each device, and not of one that is just being made. */
-static void skipped(const struct remap_err *why)
+static void skipped(void *arg, const struct remap_err *why)
 {
-	struct agent *a = lister;
+	struct agent *a = arg;
 	struct agent_skipped *s = a->skipped;
 	size_t n = name_length(why);
 
@@ -1067,8 +1064,7 @@ static int list_targets(struct agent *a, struct remap_target **list, size_t *n,
 
 	for (struct agent_skipped *s = a->skipped; s; s = s->next)
 		s->still = false;
-	lister = a;
-	r = remap_dm_list(list, n, skipped, err);
+	r = remap_dm_list(list, n, skipped, a, err);
 	if (!r)
 		forget_skipped(a, false);
 	return r;

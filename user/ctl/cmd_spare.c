@@ -954,7 +954,7 @@ int cmd_scan(const struct args *a)
 	if (geteuid())
 		return problem("scan: not permitted to read all devices (run as root)");
 	/* a kernel without device-mapper has no active ones, but may have spares */
-	if (remap_dm_list(&active, &s.active_n, NULL, NULL))
+	if (remap_dm_list(&active, &s.active_n, NULL, NULL, NULL))
 		s.active_n = 0;
 	s.active = active;
 	if (remap_dev_each(scan_one, &s, &err))

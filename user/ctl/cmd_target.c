@@ -532,6 +532,12 @@ static void out_scrubs(struct json_object *rows)
 	}
 }
 
+static void warn_of_skipped(void *arg, const struct remap_err *why)
+{
+	(void)arg;
+	warning_err(why);
+}
+
 int cmd_status(const struct args *a)
 {
 	static const struct field columns[] = {
@@ -557,7 +563,7 @@ int cmd_status(const struct args *a)
 	size_t n = 1;
 
 	if (a->positions ? remap_dm_get(device_name(a->pos[0]), &one, &err) :
-			   remap_dm_list(&list, &n, warning_err, &err))
+			   remap_dm_list(&list, &n, warn_of_skipped, NULL, &err))
 		return problem_err(&err);
 	/* of an agent that has ended nothing is under way */
 	if (remap_agent_alive(NULL))

@@ -443,7 +443,8 @@ static int by_name(const void *a, const void *b)
 }
 
 int remap_dm_list(struct remap_target **list, size_t *n,
-		  void (*skipped)(const struct remap_err *why), struct remap_err *err)
+		  void (*skipped)(void *arg, const struct remap_err *why), void *arg,
+		  struct remap_err *err)
 {
 	_cleanup_task_ struct dm_task *task = NULL;
 	const struct dm_names *names;
@@ -481,7 +482,7 @@ int remap_dm_list(struct remap_target **list, size_t *n,
 		if (!r)
 			(*n)++;
 		else if (r != -ENXIO && r != -EMEDIUMTYPE && skipped)
-			skipped(&why);	/* neither gone meanwhile nor of another kind */
+			skipped(arg, &why);	/* neither gone meanwhile nor of another kind */
 		r = 0;
 		if (!names->next)
 			break;
@@ -500,7 +501,7 @@ int remap_dm_find_spare(dev_t spare, struct remap_target *t, struct remap_err *e
 {
 	_cleanup_free_ struct remap_target *list = NULL;
 	size_t n;
-	int r = remap_dm_list(&list, &n, NULL, err);
+	int r = remap_dm_list(&list, &n, NULL, NULL, err);
 
 	for (size_t i = 0; !r && i < n; i++) {
 		if (list[i].spare == spare) {

@@ -61,12 +61,13 @@ int remap_dm_get(const char *name, struct remap_target *t, struct remap_err *err
 
 /**
  * remap_dm_list() - all remap devices, by name. Caller frees @list.
- * @skipped: called for each device that could not be asked what it is, with the why; may be NULL
+ * @skipped: called with @arg for each device that could not be asked what it is; may be NULL
  *
  * Where the kernel has no device-mapper yet there are none.
  */
 int remap_dm_list(struct remap_target **list, size_t *n,
-		  void (*skipped)(const struct remap_err *why), struct remap_err *err);
+		  void (*skipped)(void *arg, const struct remap_err *why), void *arg,
+		  struct remap_err *err);
 
 /**
  * remap_dm_find_spare() - the remap device that uses this spare

@@ -252,7 +252,7 @@ static void list_devices(struct top_model *m)
 	size_t n = 0;
 
 	*m->said = 0;
-	if (remap_dm_list(&list, &n, NULL, &err)) {
+	if (remap_dm_list(&list, &n, NULL, NULL, &err)) {
 		snprintf(m->said, sizeof(m->said), "%.399s", err.text);
 		n = 0;
 	}
