@@ -498,7 +498,7 @@ static int life_compare(const struct remap_life *a, const struct remap_life *b)
 int remap_life_choose(const struct remap_life *life, unsigned int n)
 {
 	int best = -ENODATA, first = -ENODATA;
-	unsigned int i, in_zone_0 = 0;
+	unsigned int i, own, in_zone_0 = 0;
 	bool tie = false, later = true;
 
 	for (i = 0; i < n; i++) {
@@ -517,10 +517,12 @@ int remap_life_choose(const struct remap_life *life, unsigned int n)
 		later &= life[i].super.created <= life[first].super.created;
 	if (in_zone_0 != 1 || life[first].taken)
 		return tie ? -EUCLEAN : best;
-	if (later && (zone_count(life[first].zones) >= zone_count(life[best].zones) ||
-		      zone_count(life[first].zones | life[first].unseen) >= REMAP_QUORUM))
+	own = zone_count(life[first].zones);
+	if (own >= zone_count(life[best].zones) && (later || own >= REMAP_QUORUM))
 		return first;
-	return first == best ? best : -EUCLEAN;
+	if (later && zone_count(life[first].zones | life[first].unseen) >= REMAP_QUORUM)
+		return first;
+	return first == best && !tie ? best : -EUCLEAN;
 }
 
 /* ---- table blocks ---- */

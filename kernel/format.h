@@ -294,9 +294,10 @@ void remap_life_look(struct remap_life *life, const struct remap_layout *l,
  * to any more. By that the one in most zones counts, of equally many the one created last. But
  * zone 0 is at the same place whatever the size, so that one in there cannot be of an older life,
  * unless its zones are taken: then it was not formatted here. Should one be there alone, and not
- * be taken, it counts if it comes first by the above, or if none was created later and most of its
- * zones are its own or cannot be seen; else nobody knows. Return: the index, or -ENODATA for n = 0,
- * or -EUCLEAN where it cannot be told.
+ * be taken, it counts if it comes first by the above; or if it is in as many zones as any, and in
+ * REMAP_QUORUM (clocks go wrong); or if none was created later, and it is in as many, or most of
+ * its zones are its own or cannot be seen. Else nobody knows. Return: the index, or -ENODATA for
+ * n = 0, or -EUCLEAN where it cannot be told.
  */
 int __must_check remap_life_choose(const struct remap_life *life, unsigned int n);
 

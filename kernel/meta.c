@@ -298,7 +298,7 @@ static int find_super(struct remap_meta *m, struct search *f, const char **error
 		return f->worst == REMAP_BLANK ? -ENODATA : -EUCLEAN;
 	}
 	if (best < 0) {
-		*error = "superblocks of several formats on spare, the latest is not to be told";
+		*error = "superblocks of several formats on spare (remapctl dump --spare)";
 		return best;
 	}
 	life = &f->life[best];

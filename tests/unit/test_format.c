@@ -686,7 +686,10 @@ static void the_life_with_the_best_claim_is_chosen(void **state)
 		/* within the same second, or by a clock that went wrong */
 		{ 1, { { 10, 0x1e, 0, 0 }, { 10, 0x07, 0, 0 } } },
 		{ 1, { { 30, 0x1e, 0, 0 }, { 20, 0x1f, 0, 0 } } },
-		{ -EUCLEAN, { { 30, 0x1e, 0, 0 }, { 20, 0x0f, 0, 0 } } },
+		{ 1, { { 30, 0x1e, 0, 0 }, { 20, 0x0f, 0, 0 } } },
+		{ -EUCLEAN, { { 30, 0x1e, 0, 0 }, { 20, 0x07, 0, 0 } } },
+		{ -EUCLEAN, { { 30, 0x06, 0, 0 }, { 20, 0x03, 0, 0 } } },
+		{ -EUCLEAN, { { 10, 0x03, 0, 0 }, { 10, 0x0c, 0, 0 }, { 20, 0x10, 0, 0 } } },
 		/* zone 0 was written by someone else: the other one's superblocks are beside it */
 		{ 0, { { 10, 0x1e, 0, 0 }, { 20, 0x01, 0, 0x1e } } },
 		{ 0, { { 10, 0x1c, 0, 0 }, { 20, 0x03, 0, 0x1c } } },

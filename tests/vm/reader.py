@@ -29,6 +29,20 @@ def text(data):
     return data.split(b"\0")[0].decode()
 
 
+def refuse_unknown(block, s, zone):
+    """Is this block in the superblock's zone a reason not to use any of it?"""
+    if block[:16] != MAGIC or crc32c(block[:16] + bytes(4) + block[20:]) != struct.unpack_from(
+            "<I", block, 16)[0]:
+        return
+    version, generation, uuid = struct.unpack_from("<IQ16s", block, 20)
+    if version != 1:
+        sys.exit(f"version {version}")
+    incompat = struct.unpack_from("<Q", block, 184)[0]
+    newer = generation > s["generation"] if uuid == s["uuid"] else zone == 0
+    if incompat & ~1 and newer:
+        sys.exit(f"unknown features {incompat:#x}")
+
+
 def super_of(block, sector):
     """The superblock that was read at a sector, or None."""
     if block[:16] != MAGIC:
@@ -48,6 +62,7 @@ def super_of(block, sector):
         s[name] = text(block[200 + 128 * i:328 + 128 * i])
     grown = struct.unpack_from("<I", block, 712)[0]
     ends = list(struct.unpack_from("<15Q", block, 720))[:grown] + [s["spare_sectors"]]
+    s["formatted"] = ends[0]
     s["bands"] = bands_of(s, ends)
     places = [start + 8 * (s["generation"] & 1) for start in s["zone_start"]]
     right = s["incompat"] == (grown > 0) and 0 < s["generation"] < GENERATIONS
@@ -127,38 +142,58 @@ def newest(supers):
     return max(supers, key=lambda s: (s["generation"], supers.count(s)))
 
 
+def same_spare(a, b):
+    same = ("uuid", "block_size", "sector_size", "data_sectors", "formatted")
+    return all(a[key] == b[key] for key in same)
+
+
+def zone_blocks(data, s):
+    """Both places of a superblock in each of its zones, as far as they are there."""
+    for z, start in enumerate(s["zone_start"]):
+        for at in (512 * start, 512 * start + BLOCK):
+            if at + BLOCK <= len(data):
+                yield z, at, data[at:at + BLOCK]
+
+
 def latest_life(data, supers):
     """The newest superblock of the uuid that counts."""
     lives = []
     for uuid in {s["uuid"] for s in supers}:
         life = {"s": newest([s for s in supers if s["uuid"] == uuid]), "taken": False}
         life["zones"], life["seen"] = set(), set()
-        for z, start in enumerate(life["s"]["zone_start"]):
-            for at in (512 * start, 512 * start + BLOCK):
-                s = super_of(data[at:at + BLOCK], at // 512) if at + BLOCK <= len(data) else None
-                if s and s["uuid"] == uuid:
-                    life["zones"].add(z)
-                    life["s"] = newest([life["s"], s])
-                life["taken"] |= s is not None and s["uuid"] != uuid
-            if 512 * start + 2 * BLOCK <= len(data):
+        own = []
+        for z, at, block in zone_blocks(data, life["s"]):
+            s = super_of(block, at // 512)
+            if s and same_spare(s, life["s"]):
+                life["zones"].add(z)
+                own.append(s)
+            life["taken"] |= s is not None and s["uuid"] != uuid
+            if at % 65536:
                 life["seen"].add(z)
+        if own and newest(own)["generation"] >= life["s"]["generation"]:
+            life["s"] = newest(own)
         lives.append(life)
     if not lives:
         sys.exit("no superblock")
     order = [(len(life["zones"]), life["s"]["created"]) for life in lives]
     best = lives[order.index(max(order))]
+    alone = order.count(max(order)) == 1
     first = [life for life in lives if 0 in life["zones"]]
     if len(first) == 1 and not first[0]["taken"]:
         first = first[0]
+        as_many = len(first["zones"]) == len(best["zones"])
+        latest = all(life["s"]["created"] <= first["s"]["created"] for life in lives)
         not_own = len(first["seen"] - first["zones"])
-        if all(life["s"]["created"] <= first["s"]["created"] for life in lives) and (
-                len(first["zones"]) == len(best["zones"]) or not_own <= 2):
-            return first["s"]
-        if first is best and order.count(max(order)) == 1:
-            return first["s"]
-    elif order.count(max(order)) == 1:
-        return best["s"]
-    sys.exit("superblocks of several formats, and which is the latest is not to be told")
+        if (first is best and alone or as_many and len(first["zones"]) >= 3 or
+                latest and (as_many or not_own <= 2)):
+            best, alone = first, True
+        else:
+            alone = False
+    if not alone:
+        sys.exit("superblocks of several formats, and which is the latest is not to be told")
+    for z, _, block in zone_blocks(data, best["s"]):
+        refuse_unknown(block, best["s"], z)
+    return best["s"]
 
 
 def main(path):

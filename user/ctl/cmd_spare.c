@@ -475,9 +475,9 @@ int repair_spare(const struct args *a)
 	if (remap_spare_find(&st, a->search, &sp, &err))
 		return problem_err(&err);
 	if (sp.several_lives)
-		return problem("%s: has superblocks of more than one spare, and which counts is "
-			       "not to be told (dump --search shows the likely one; restore the "
-			       "size that the device had)", a->spare);
+		return problem("%s: a search finds superblocks of more than one spare, which "
+			       "cannot tell for certain (dump --search shows the likely one; "
+			       "restore the size that the device had)", a->spare);
 	if (remap_spare_repair(&st, &sp, &v, &err))
 		return problem_err(&err);
 	return out_verdict(a, &v, &sp, NULL,

@@ -177,6 +177,19 @@ static int look_at(const struct remap_store *st, u64 sector, void *buf, struct c
 	return 0;
 }
 
+/* Where they are on a spare of this size. */
+static int look_at_places(const struct remap_store *st, struct candidates *c)
+{
+	_cleanup_free_ void *buf = buffer_alloc(REMAP_MD_BLOCK);
+	u64 place[REMAP_SUPER_PLACES];
+	unsigned int n = remap_super_places(st->sectors, place);
+	int r = buf ? 0 : -ENOMEM;
+
+	for (unsigned int i = 0; i < n && !r; i++)
+		r = look_at(st, place[i], buf, c);
+	return r;
+}
+
 static void tell(const struct remap_store *st, enum remap_stage stage, u64 done, u64 total)
 {
 	if (st->told)
@@ -279,32 +292,69 @@ static bool life_known(const struct remap_life *life, unsigned int n, const u8 *
 	return false;
 }
 
+/* Who calls frees *@lives. Return: how many, or an error */
+static int find_lives(const struct remap_store *st, const struct candidates *c,
+		      struct remap_life **lives)
+{
+	struct remap_life *l = calloc(c->n + 1, sizeof(*l));
+	unsigned int n = 0;
+	int r;
+
+	*lives = l;
+	if (!l)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < c->n; i++) {
+		if (life_known(l, n, c->s[i].uuid))
+			continue;
+		l[n].super = c->s[remap_super_choose(c->s, c->n, c->s[i].uuid)];
+		r = look_at_life(st, &l[n++]);
+		if (r)
+			return r;
+	}
+	return (int)n;
+}
+
+static int not_told(const struct remap_store *st, const struct remap_life *lives, unsigned int n,
+		    struct remap_err *err)
+{
+	_cleanup_free_ char *list = NULL;
+	size_t bytes;
+	FILE *f = open_memstream(&list, &bytes);
+
+	if (!f)
+		return remap_fail_errno(err, -ENOMEM, "%s", st->name);
+	for (unsigned int i = 0; i < n && i < 8; i++) {
+		char uuid[REMAP_UUID_STR];
+
+		remap_uuid_str(lives[i].super.uuid, uuid);
+		fprintf(f, "%s%s of %llu sectors in zones", i ? "; " : "", uuid,
+			(unsigned long long)lives[i].super.spare_sectors);
+		for (unsigned int z = 0; z < REMAP_ZONES; z++)
+			if (lives[i].zones >> z & 1)
+				fprintf(f, " %u", z);
+	}
+	if (fclose(f))
+		return remap_fail_errno(err, -ENOMEM, "%s", st->name);
+	return remap_fail(err, -EUCLEAN, "%s: has superblocks of several formats, and which is the "
+			  "latest is not to be told: %s (restore the size that the device had; or, "
+			  "if that in zone 0 comes from elsewhere, zero the first 8 KiB; or format "
+			  "it anew)", st->name, list);
+}
+
 static int pick(const struct remap_store *st, const struct candidates *c, bool search,
 		struct remap_spare *sp, struct remap_err *err)
 {
-	_cleanup_free_ struct remap_life *lives = calloc(c->n + 1, sizeof(*lives));
+	_cleanup_free_ struct remap_life *lives = NULL;
+	int n = find_lives(st, c, &lives), best, r;
 	const struct remap_life *life;
-	unsigned int n = 0;
-	int best, r;
 
-	if (!lives)
-		return remap_fail_errno(err, -ENOMEM, "%s", st->name);
-	for (unsigned int i = 0; i < c->n; i++) {
-		if (life_known(lives, n, c->s[i].uuid))
-			continue;
-		best = remap_super_choose(c->s, c->n, c->s[i].uuid);
-		lives[n].super = c->s[best];
-		r = look_at_life(st, &lives[n++]);
-		if (r)
-			return remap_fail_errno(err, r, "%s", st->name);
-	}
-	best = remap_life_choose(lives, n);
+	if (n < 0)
+		return remap_fail_errno(err, n, "%s", st->name);
+	best = remap_life_choose(lives, (unsigned int)n);
 	if (best == -ENODATA)
 		return none_found(st, c, err);
 	if (best < 0)
-		return remap_fail(err, best, "%s: has superblocks of several formats, and which is "
-				  "the latest is not to be told (restore the size that the "
-				  "device had, or format it anew)", st->name);
+		return not_told(st, lives, (unsigned int)n, err);
 	life = &lives[best];
 	sp->super = life->super;
 	sp->several_lives = search && n > 1;
@@ -330,20 +380,10 @@ static int pick(const struct remap_store *st, const struct candidates *c, bool s
 int remap_spare_find(struct remap_store *st, bool search, struct remap_spare *sp,
 		     struct remap_err *err)
 {
-	_cleanup_free_ void *buf = buffer_alloc(REMAP_MD_BLOCK);
 	struct candidates c = { .worst = REMAP_BLANK };
-	u64 place[REMAP_SUPER_PLACES];
-	int r = buf ? 0 : -ENOMEM;
+	int r = search ? search_all(st, &c) : look_at_places(st, &c);
 
 	memset(sp, 0, sizeof(*sp));
-	if (search && !r) {
-		r = search_all(st, &c);
-	} else {
-		unsigned int n = remap_super_places(st->sectors, place);
-
-		for (unsigned int i = 0; i < n && !r; i++)
-			r = look_at(st, place[i], buf, &c);
-	}
 	r = r ? look_failed(st, r, err) : pick(st, &c, search, sp, err);
 	free(c.s);
 	return r;
@@ -351,15 +391,10 @@ int remap_spare_find(struct remap_store *st, bool search, struct remap_spare *sp
 
 bool remap_spare_present(struct remap_store *st)
 {
-	_cleanup_free_ void *buf = buffer_alloc(REMAP_MD_BLOCK);
 	struct candidates c = { .worst = REMAP_BLANK };
-	u64 place[REMAP_SUPER_PLACES];
-	unsigned int n = remap_super_places(st->sectors, place);
 	bool present;
 
-	for (unsigned int i = 0; buf && i < n; i++)
-		if (look_at(st, place[i], buf, &c))
-			break;
+	(void)!look_at_places(st, &c);
 	present = c.n || c.worst != REMAP_BLANK;
 	free(c.s);
 	return present;
@@ -805,6 +840,28 @@ static bool has_super(struct remap_store *st, u64 sector, u8 *block)
 	       remap_super_decode(block, REMAP_ANYWHERE, &s) != REMAP_BLANK;
 }
 
+/* The zones of all that can be found, as far as they are there. Return: how many, or an error */
+static int places_of_lives(const struct remap_store *st, u64 *place)
+{
+	_cleanup_free_ struct remap_life *lives = NULL;
+	struct candidates c = { .worst = REMAP_BLANK };
+	int r = look_at_places(st, &c), n = 0;
+
+	if (!r)
+		r = find_lives(st, &c, &lives);
+	free(c.s);
+	for (int i = 0; i < r; i++) {
+		struct remap_layout l;
+
+		if (remap_layout_of(&l, &lives[i].super))
+			continue;
+		for (unsigned int z = 0; z < REMAP_ZONES; z++)
+			if (remap_super_sector(&l, z, 1) + MD_SECTORS <= st->sectors)
+				place[n++] = remap_super_sector(&l, z, 0);
+	}
+	return r < 0 ? r : n;
+}
+
 /*
  * Zeroes over both copies of every superblock that could be found on a device of this size. Some
  * of these places are in slots of an older life: they come second, when that life is at its end.
@@ -813,12 +870,16 @@ static int wipe_supers(struct remap_store *st, const struct remap_spare *sp, str
 {
 	_cleanup_free_ u8 *zero = buffer_alloc(REMAP_MD_BLOCK);
 	_cleanup_free_ u8 *block = buffer_alloc(REMAP_MD_BLOCK);
-	u64 place[REMAP_SUPER_PLACES + REMAP_ZONES];
+	u64 place[REMAP_SUPER_PLACES * (1 + 2 * REMAP_ZONES) + REMAP_ZONES];
 	unsigned int n = remap_super_places(st->sectors, place);
-	int r = 0;
+	int r = places_of_lives(st, place + n);
 
 	if (!zero || !block)
-		return remap_fail_errno(err, -ENOMEM, "%s", st->name);
+		r = -ENOMEM;
+	if (r < 0)
+		return remap_fail_errno(err, r, "%s", st->name);
+	n += (unsigned int)r;
+	r = 0;
 	/* on a device of the recorded size these are among the above already */
 	for (unsigned int z = 0; z < REMAP_ZONES; z++)
 		place[n++] = remap_super_sector(&sp->layout, z, 0);
