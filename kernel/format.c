@@ -429,11 +429,17 @@ int remap_super_choose(const struct remap_super *s, unsigned int n, const u8 uui
 
 static unsigned int zone_count(unsigned int zones)
 {
-	unsigned int n = 0;
+	return (unsigned int)hweight64((u64)zones);
+}
 
-	for (; zones; zones &= zones - 1)
-		n++;
-	return n;
+bool remap_life_known(const struct remap_life *life, unsigned int n, const u8 uuid[16])
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
+		if (!memcmp(life[i].super.uuid, uuid, sizeof(life[i].super.uuid)))
+			return true;
+	return false;
 }
 
 void remap_life_look(struct remap_life *life, const struct remap_layout *l,

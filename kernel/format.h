@@ -267,12 +267,15 @@ int __must_check remap_super_choose(const struct remap_super *s, unsigned int n,
 struct remap_life {
 	struct remap_super super;	/* the newest */
 	unsigned int zones;		/* bit z: zone z has a valid superblock of it */
-	unsigned int unseen;		/* bit z: it has none, but not all of it can be read */
+	unsigned int unseen;		/* bit z: it has none that can be read and understood */
 	unsigned int taken;		/* bit z: it has a valid superblock of another spare */
 	bool version;			/* somewhere is one of another version than ours */
 	u64 unknown;			/* generation of the newest that has unknown features */
 	u64 incompat;			/* which that has */
 };
+
+/** remap_life_known() - is the one with this uuid among these? */
+bool remap_life_known(const struct remap_life *life, unsigned int n, const u8 uuid[16]);
 
 /**
  * remap_life_look() - what do its own zones have of a spare?

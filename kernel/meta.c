@@ -258,17 +258,6 @@ static int look_at_life(struct remap_meta *m, struct search *f, struct remap_lif
 	return 0;
 }
 
-/* Is there already a life with this uuid? */
-static bool life_known(const struct search *f, const u8 *uuid)
-{
-	unsigned int i;
-
-	for (i = 0; i < f->lives; i++)
-		if (!memcmp(f->life[i].super.uuid, uuid, sizeof(f->life[i].super.uuid)))
-			return true;
-	return false;
-}
-
 static int find_super(struct remap_meta *m, struct search *f, const char **error)
 {
 	u64 place[REMAP_SUPER_PLACES];
@@ -281,7 +270,7 @@ static int find_super(struct remap_meta *m, struct search *f, const char **error
 	for (i = 0; i < places; i++)
 		look_at(m, f, place[i]);
 	for (i = 0; i < f->n; i++) {
-		if (life_known(f, f->s[i].uuid))
+		if (remap_life_known(f->life, f->lives, f->s[i].uuid))
 			continue;
 		best = remap_super_choose(f->s, f->n, f->s[i].uuid);
 		f->life[f->lives].super = f->s[best];

@@ -617,20 +617,29 @@ static void a_shrunk_spare_can_be_read_but_is_not_written(void **state)
 	assert_int_equal(remap_spare_update(&st, &sp, &sp.super, &err), -ENOSPC);
 }
 
-static void format_leaves_nothing_of_what_zone_0_names(void **state)
+/* Formatted while the device had so many sectors, and in use since: both copies are there. */
+static struct remap_spare older_life(u64 sectors)
 {
 	struct remap_super old = example;
 	struct remap_spare sp;
 
-	(void)state;
-	st.sectors /= 2;
+	st.sectors = sectors;
 	old.uuid[0] = 77;
 	old.created = 500;
 	format(&old);
 	sp = found();
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(remap_spare_update(&st, &sp, &sp.super, &err), 0);
-	st.sectors *= 2;
+	st.sectors = SPARE_BYTES >> 9;
+	return sp;
+}
+
+static void format_leaves_nothing_of_what_zone_0_names(void **state)
+{
+	struct remap_spare sp;
+
+	(void)state;
+	older_life(SPARE_BYTES >> 10);
 	format(&example);
 	assert_int_equal(remap_spare_find(&st, true, &sp, &err), 0);
 	assert_memory_equal(sp.super.uuid, example.uuid, 16);
@@ -642,19 +651,13 @@ static void format_leaves_nothing_of_what_zone_0_names(void **state)
 
 static struct remap_spare formatted_while_smaller(u64 created)
 {
-	struct remap_super old = example;
+	struct remap_super latest = example;
 	struct remap_spare sp;
 
-	old.uuid[0] = 77;
-	old.created = 500;
-	format(&old);
-	sp = found();
-	for (int i = 0; i < 2; i++)
-		assert_int_equal(remap_spare_update(&st, &sp, &sp.super, &err), 0);
+	older_life(SPARE_BYTES >> 9);
 	st.sectors = SMALLER;
-	old = example;
-	old.created = created;
-	format(&old);
+	latest.created = created;
+	format(&latest);
 	sp = found();
 	st.sectors = SPARE_BYTES >> 9;
 	return sp;
@@ -708,18 +711,11 @@ static void zones_that_cannot_be_seen_do_not_speak_against_a_life(void **state)
 static void zones_beyond_the_end_do_not_speak_against_a_life(void **state)
 {
 	static u8 kept[REMAP_ZONES][2 * REMAP_MD_BLOCK];
-	struct remap_super old = example;
-	struct remap_spare sp, is;
+	struct remap_spare sp = older_life(SMALLER), is;
 
 	(void)state;
-	old.uuid[0] = 77;
-	old.created = 500;
-	st.sectors = SMALLER;
-	format(&old);
-	sp = found();
 	for (unsigned int z = 0; z < REMAP_ZONES; z++)
 		raw_read(remap_zone_start(&sp.layout, z), kept[z], sizeof(kept[z]));
-	st.sectors = SPARE_BYTES >> 9;
 	format(&example);
 	for (unsigned int z = 1; z < REMAP_ZONES; z++)
 		raw_write(remap_zone_start(&sp.layout, z), kept[z], sizeof(kept[z]));
@@ -733,16 +729,11 @@ static void zones_beyond_the_end_do_not_speak_against_a_life(void **state)
 static void a_stale_zone_0_brings_no_older_life_back(void **state)
 {
 	u8 kept[2 * REMAP_MD_BLOCK], none[2 * REMAP_MD_BLOCK] = { 0 };
-	struct remap_super old = example;
 	struct remap_spare is;
 
 	(void)state;
-	old.uuid[0] = 77;
-	old.created = 500;
-	st.sectors = SMALLER;
-	format(&old);
+	older_life(SMALLER);
 	raw_read(0, kept, sizeof(kept));
-	st.sectors = SPARE_BYTES >> 9;
 	format(&example);
 	raw_write(0, kept, sizeof(kept));
 	assert_int_equal(remap_spare_find(&st, false, &is, &err), -EUCLEAN);

@@ -109,8 +109,8 @@ int cmd_export(const struct args *a)
 	if (read_settled(&st, a->search, &sp, &t, &err))
 		problem_err(&err);
 	else if (sp.several_lives)
-		problem("%s: a search finds superblocks of more than one spare, which cannot tell "
-			"for certain (restore the size that the device had)", path);
+		problem("%s: a search finds superblocks of more than one spare, and cannot tell "
+			"for certain which counts (restore the size that the device had)", path);
 	else if (out_text(a, &st, &sp, &t))
 		problem("cannot write the output");
 	else if (t.lost_tables)

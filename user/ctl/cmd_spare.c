@@ -475,8 +475,8 @@ int repair_spare(const struct args *a)
 	if (remap_spare_find(&st, a->search, &sp, &err))
 		return problem_err(&err);
 	if (sp.several_lives)
-		return problem("%s: a search finds superblocks of more than one spare, which "
-			       "cannot tell for certain (dump --search shows the likely one; "
+		return problem("%s: a search finds superblocks of more than one spare, and cannot "
+			       "tell for certain which counts (dump --search shows the likely one; "
 			       "restore the size that the device had)", a->spare);
 	if (remap_spare_repair(&st, &sp, &v, &err))
 		return problem_err(&err);

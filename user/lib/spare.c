@@ -284,14 +284,6 @@ static int look_at_life(const struct remap_store *st, struct remap_life *life)
 	return 0;
 }
 
-static bool life_known(const struct remap_life *life, unsigned int n, const u8 *uuid)
-{
-	for (unsigned int i = 0; i < n; i++)
-		if (!memcmp(life[i].super.uuid, uuid, sizeof(life[i].super.uuid)))
-			return true;
-	return false;
-}
-
 /* Who calls frees *@lives. Return: how many, or an error */
 static int find_lives(const struct remap_store *st, const struct candidates *c,
 		      struct remap_life **lives)
@@ -304,7 +296,7 @@ static int find_lives(const struct remap_store *st, const struct candidates *c,
 	if (!l)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < c->n; i++) {
-		if (life_known(l, n, c->s[i].uuid))
+		if (remap_life_known(l, n, c->s[i].uuid))
 			continue;
 		l[n].super = c->s[remap_super_choose(c->s, c->n, c->s[i].uuid)];
 		r = look_at_life(st, &l[n++]);
