@@ -103,6 +103,7 @@ record() { # [SECTORS OF THE SPARE]
 	echo counter >"$TRACE/trace_clock"
 	echo 16384 >"$TRACE/buffer_size_kb"
 	echo >"$TRACE/trace"
+	echo 0 >"$TRACE/events/block/filter"
 	echo 1 >"$TRACE/events/block/block_bio_queue/enable"
 	echo 1 >"$TRACE/events/block/block_bio_complete/enable"
 	echo 1 >"$TRACE/tracing_on"

@@ -26,8 +26,10 @@ setup() {
 }
 
 teardown() {
+	# as it was: others count on it
 	echo 0 >"$TRACING/events/block/enable"
-	echo 1 >"$TRACING/tracing_on"	# as it was: others count on it
+	echo 0 >"$TRACING/events/block/filter"
+	echo 1 >"$TRACING/tracing_on"
 	slow 0
 	remove_devices
 }
