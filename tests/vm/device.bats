@@ -352,6 +352,37 @@ start() {
 	(($(flushes) == before))
 }
 
+# The one that is on its way is held back by the spare (a dm-delay, of flushes alone).
+@test "a flush that is on its way when a slot is written does not count for that write" {
+	local flusher before size flushes
+	flushes() { awk '{ print $16 }' "$(stat_of spare)"; }
+	held() { (($(dmsetup status under | awk '{ print $6 }') > 0)); }
+	remove_null_blk spare
+	make_null_blk spare 4 cache_size=1
+	size=$(blockdev --getsz "$SPARE")
+	dmsetup create under --table "0 $size linear $SPARE 0"
+	remapctl create t --data "$DATA" --spare /dev/mapper/under
+	remapctl remap t 4000+8
+	pattern write "$T" 4000 8 1
+	dmsetup load under --table \
+		"0 $size delay $SPARE 0 0 $SPARE 0 0 $SPARE 0 60000"
+	dmsetup suspend under
+	dmsetup resume under
+	sync "$T" 3>&- &
+	flusher=$!
+	wait_for 30 held
+	pattern write "$T" 4000 8 2
+	dmsetup load under --table "0 $size linear $SPARE 0"
+	dmsetup suspend under
+	dmsetup resume under
+	wait "$flusher"
+	before=$(flushes)
+	sync "$T"
+	(($(flushes) == before + 1))
+	sync "$T"
+	(($(flushes) == before + 1))
+}
+
 @test "data and spare on two partitions of one disk" {
 	sfdisk -q "$DATA" <<-END
 		label: gpt

@@ -5,7 +5,7 @@
 # (medium errors with sense data, WWN and serial number), loop devices (whose size can change).
 # remove_devices takes all of them away, and what stands on them, in whatever state a test left it.
 
-readonly NULLB=/sys/kernel/config/nullb
+readonly NULLB=/sys/kernel/config/nullb NVMET=/sys/kernel/config/nvmet
 
 # A test that takes minutes begins with this; make check has no time for it.
 takes_long() {
@@ -95,6 +95,58 @@ scsi_debug_set() {
 	echo "$2" >"$file"
 }
 
+# Not every kernel has it: Debian's 6.1 does not.
+has_nvme() {
+	modinfo nvme-loop >/dev/null 2>&1
+}
+
+# make_nvme DISK...: prints the nodes of NVMe disks that stand on these, by the kernel's own target
+#
+# Unlike null_blk, they can be asked for zeroes; what DISK refuses to write is an error then.
+make_nvme() {
+	local n=0 disk space
+
+	modprobe nvme-core multipath=N && modprobe nvme-loop || return
+	mkdir "$NVMET/subsystems/test" "$NVMET/ports/1" || return
+	echo 1 >"$NVMET/subsystems/test/attr_allow_any_host"
+	for disk; do
+		space=$NVMET/subsystems/test/namespaces/$((++n))
+		mkdir "$space" && echo -n "$disk" >"$space/device_path" || return
+		echo 1 >"$space/enable" || return
+	done
+	echo loop >"$NVMET/ports/1/addr_trtype"
+	ln -s "$NVMET/subsystems/test" "$NVMET/ports/1/subsystems/test"
+	echo transport=loop,nqn=test >/dev/nvme-fabrics || return
+	wait_for 30 nvme_disks "$n" >/dev/null && settle && nvme_disks "$n"
+}
+
+# The kernel numbers them as it finds them.
+nvme_disks() { # N
+	local n each found
+
+	for ((n = 1; n <= $1; n++)); do
+		found=""
+		for each in /sys/block/nvme*; do
+			[[ ! -e $each/nsid || $(<"$each/nsid") != "$n" ]] || found=/dev/${each##*/}
+		done
+		[[ -b $found ]] || return
+		echo "$found"
+	done
+}
+
+remove_nvme() {
+	local each
+
+	[[ -d $NVMET ]] || return 0
+	for each in /sys/class/nvme/*/delete_controller; do
+		[[ ! -e $each ]] || echo 1 >"$each"
+	done
+	rm -f "$NVMET/ports/1/subsystems/test"
+	for each in "$NVMET"/{ports/1,subsystems/test/namespaces/*,subsystems/test}; do
+		[[ ! -d $each ]] || rmdir "$each"
+	done
+}
+
 # An empty file, whatever a test before this one has left there: new_file FILE SIZE
 new_file() {
 	rm -f "$1"
@@ -133,6 +185,7 @@ remove_devices() {
 		done < <(dmsetup ls 2>/dev/null)
 	done
 	[[ ! -e /dev/loop0 ]] || losetup -D
+	remove_nvme
 	for dir in "$NULLB"/*/; do
 		[[ -d $dir ]] || continue
 		name=${dir%/}

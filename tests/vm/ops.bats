@@ -17,6 +17,8 @@ teardown() {
 	for cpu in /sys/devices/system/cpu/cpu*/online; do
 		echo 1 >"$cpu" || true
 	done
+	udevadm control --start-exec-queue
+	end_group
 	remove_devices
 }
 
@@ -51,6 +53,85 @@ queue_of() {
 	pattern --hipri verify "$T" 6001 1 4
 	fio --name=poll --filename="$T" --offset=4m --size=32m --io_size=4m --rw=randrw --bs=4k \
 		--direct=1 --ioengine=io_uring --hipri --iodepth=8 --verify=crc32c --minimal
+}
+
+# A file as the spare, since both devices must know of zeroes as a request of its own.
+start_with_zeroes() { # DISK
+	new_file "$BATS_TEST_TMPDIR/spare" 4M
+	remapctl create t --data "$1" --spare "$(make_loop "$BATS_TEST_TMPDIR/spare")"	# loop0
+	(($(queue_of mapper/t write_zeroes_max_bytes) > 0))
+	pattern write "$T" 0 "$(blockdev --getsz "$T")" 1 2048
+}
+
+zero() { # FIRST COUNT
+	blkdiscard -z -o $(($1 * 512)) -l $(($2 * 512)) "$T"
+}
+
+are_zeroes() { # FIRST COUNT
+	dd if="$T" bs=512 skip="$1" count="$2" iflag=direct status=none |
+		cmp -n $(($2 * 512)) - /dev/zero
+}
+
+# What the disk is asked to write has no data, so what is moved has to make some.
+@test "zeroes as a request of its own, over remapped and half-lost blocks and parts of them" {
+	local disk
+	disk=$(make_scsi_debug 16 lbpu=1 lbpws=1 delay=0)
+	start_with_zeroes "$disk"
+	remapctl remap t 4000+8 4016+8 6400+400
+	scsi_debug_set medium_error_start 5001
+	scsi_debug_set medium_error_count 1
+	scsi_debug_set opts 2
+	run -1 pattern verify "$T" 5000 8 1
+	scsi_debug_set opts 0
+	expect lost_sectors 1
+	zero 4003 2			# in a remapped block
+	are_zeroes 4003 2
+	pattern verify "$T" 4000 3 1
+	pattern verify "$T" 4005 3 1
+	zero 5004 2			# beside what is lost
+	expect lost_sectors 1
+	pattern lost "$T" 5001 1
+	zero 3999 3000
+	expect lost_sectors 0
+	are_zeroes 3999 3000
+	pattern verify "$T" 0 3999 1
+	pattern verify "$T" 6999 20000 1
+	expect slots_used 53
+	restart "$disk" /dev/loop0
+	are_zeroes 3999 3000
+	pattern verify "$T" 0 3999 1
+	pattern verify "$T" 6999 20000 1
+}
+
+@test "zeroes as a request of its own that meets bad blocks: they move, nothing else is zeroed" {
+	local disk
+	has_nvme || skip "no nvme-loop, which can be asked for zeroes and refuse"
+	make_null_blk data 64
+	disk=$(make_nvme "$DATA")
+	start_with_zeroes "$disk"
+	remapctl remap t 4000+8
+	bad data 6001 6001		# and is lost
+	run -1 pattern verify "$T" 6000 8 1
+	expect lost_sectors 1
+	bad data 3203 3203		# alone; many in a row; the last one
+	bad data 9000 9040
+	bad data 11188 11188
+	zero 3003 8186
+	expect lost_sectors 0
+	are_zeroes 3003 8186
+	pattern verify "$T" 0 3003 1
+	pattern verify "$T" 11189 119883 1
+	expect slots_used 10		# 2, and 1 + 6 + 1
+	restart "$disk" /dev/loop0
+	are_zeroes 3003 8186
+	pattern verify "$T" 0 3003 1
+	pattern verify "$T" 11189 119883 1
+	bad data 20001 20001		# parts of a bad block: the rest of it is kept
+	zero 20002 2
+	are_zeroes 20002 2
+	pattern verify "$T" 20000 1 1
+	pattern lost "$T" 20001 1
+	pattern verify "$T" 20004 4 1
 }
 
 # Requests that disk and spare have while a device is streamed over, in pieces of 64 KiB, which no
@@ -120,16 +201,28 @@ requests_of() { # read|write DEVICE
 }
 
 @test "a write with FUA and a flush before it, where it fails" {
+	local trace=/sys/kernel/tracing dev
 	make_null_blk data 64 cache_size=1
 	make_null_blk spare 4 cache_size=1
 	start
 	bad data 4003 4003
 	pattern --dsync write "$T" 4000 8 2
 	pattern --dsync write "$T" 4000 8 3
+	# what is tried again, beside the bad block, is as durable as that
+	bad data 5003 5003
+	dev=$((0x$(stat -L -c %t "$DATA") << 20 | 0x$(stat -L -c %T "$DATA")))
+	echo >"$trace/trace"
+	echo "dev == $dev" >"$trace/events/block/block_rq_issue/filter"
+	echo 1 >"$trace/events/block/block_rq_issue/enable"
+	pattern --dsync write "$T" 4992 24 4
+	echo 0 >"$trace/events/block/block_rq_issue/enable"
+	echo 0 >"$trace/events/block/filter"
+	grep -E 'block_rq_issue: [0-9,]+ W[A-Z]* .* (4992|5008) \+ 8 ' "$trace/trace"
+	run ! grep -E 'block_rq_issue: [0-9,]+ W[^F ]* .* [0-9]+ \+ 8 ' "$trace/trace"
 	pattern --dsync write "$T" 3000 2000 4
-	expect relocations 1
+	expect relocations 2
 	restart
-	pattern verify "$T" 3000 2000 4
+	pattern verify "$T" 3000 2016 4
 	pattern verify "$T" 0 3000 1
 }
 
@@ -273,8 +366,7 @@ requests_of() { # read|write DEVICE
 
 # Only bad blocks are moved, and only once no write is on its way to them: one that is held back
 # by the disk (a dm-delay, until it is suspended) holds back the move.
-# bats test_tags=two-cpus
-@test "a block does not move while a write is on its way to it" {
+held_write() { # FIRST COUNT MOVE: write COUNT sectors, move the block at sector MOVE meanwhile
 	local writer mover trace=/sys/kernel/tracing
 	make_null_blk data 64
 	make_null_blk spare 4
@@ -285,10 +377,10 @@ requests_of() { # read|write DEVICE
 	dmsetup resume under
 	echo >"$trace/trace"
 	echo 1 >"$trace/events/remap/remap_relocate_end/enable"
-	pattern write "$T" 4000 8 2 3>&- &
+	pattern write "$T" "$1" "$2" 2 3>&- &
 	writer=$!
 	wait_for 30 in_flight mapper/t
-	remapctl remap t 4000+8 3>&- &
+	remapctl remap t "$3+8" 3>&- &
 	mover=$!
 	# it has moved, or has been put off
 	wait_for 60 grep -q remap_relocate_end: "$trace/trace"
@@ -297,10 +389,116 @@ requests_of() { # read|write DEVICE
 	dmsetup suspend under
 	dmsetup resume under
 	wait "$writer"
-	wait "$mover" || remapctl remap t 4000+8
+	wait "$mover" || remapctl remap t "$3+8"
 	expect slots_used 1
+	pattern verify "$T" "$1" "$2" 2
+	pattern verify "$T" 0 "$1" 1
+}
+
+# bats test_tags=two-cpus
+@test "a block does not move while a write is on its way to it" {
+	held_write 4000 8 4000
+}
+
+# In two leaves of the map, the block that is to move in the second: such writes have counters of
+# their own.
+# bats test_tags=two-cpus
+@test "a block does not move while a write is on its way to it and to one far from it in the map" {
+	held_write 4088 16 4096
+}
+
+# Does a dm-delay hold reads (4), writes (5), flushes (6) back?
+holds() { # NAME FIELD
+	(($(dmsetup status "$1" | awk -v field="$2" '{ print $field }') > 0))
+}
+
+# Here it is a read that is held back, by the spare. The block leaves its slot because of a sector
+# that was lost, with all it has written anew, so that nothing else is read from there.
+@test "a slot is not given to another block while a read of it is on its way" {
+	local reader writer size slots trace=/sys/kernel/tracing
+	make_null_blk data 64
+	make_null_blk spare 4
+	size=$(blockdev --getsz "$SPARE")
+	dmsetup create sunder --table "0 $size linear $SPARE 0"
+	remapctl create t --data "$DATA" --spare /dev/mapper/sunder --option verify=0
+	pattern write "$T" 0 131072 1 2048
+	bad data 4000 4000
+	remapctl remap t 4000+8		# to slot 0
+	expect lost_sectors 1
+	slots=$(field slots_total)
+	remapctl remap t 8192+$((8 * (slots - 2)))
+	remapctl unmap t 8192+8		# the last slot is the next one, then slot 0 if it is free
+	expect slots_used $((slots - 2))
+	udevadm control --stop-exec-queue	# it would look at the spare, and wait
+	dmsetup load sunder --table "0 $size delay $SPARE 0 60000 $SPARE 0 0"
+	dmsetup suspend sunder --noudevsync
+	dmsetup resume sunder --noudevsync
+	pattern verify "$T" 4004 4 1 3>&- &
+	reader=$!
+	wait_for 30 holds sunder 4
+	echo >"$trace/trace"
+	echo 1 >"$trace/events/remap/remap_relocate_end/enable"
+	pattern write "$T" 4000 8 2 3>&- &
+	writer=$!
+	# it has moved, or has been put off
+	wait_for 60 grep -q remap_relocate_end: "$trace/trace"
+	echo 0 >"$trace/events/remap/remap_relocate_end/enable"
+	remapctl remap t 100000+8
+	dmsetup load sunder --table "0 $size linear $SPARE 0"
+	dmsetup suspend sunder --noudevsync
+	dmsetup resume sunder --noudevsync
+	udevadm control --start-exec-queue
+	wait "$reader"
+	wait "$writer"
+	expect slots_used $((slots - 1))
+	expect lost_sectors 0
 	pattern verify "$T" 4000 8 2
-	pattern verify "$T" 0 4000 1
+	pattern verify "$T" 100000 8 1
+}
+
+end_group() {
+	local group=$BATS_TEST_TMPDIR/group
+
+	mountpoint -q "$group" || return 0
+	[[ ! -d $group/slow ]] || wait_for 30 rmdir "$group/slow"	# once its process is gone
+	umount "$group"
+}
+
+# And here by the limits of its process, so that the block can be read to be moved back.
+@test "a slot that a block has left is not given to another one under a read of it" {
+	local reader mover slots dev trace=/sys/kernel/tracing group=$BATS_TEST_TMPDIR/group
+	mkdir "$group"
+	mount -t cgroup2 none "$group"
+	grep -qw io "$group/cgroup.controllers" || skip "no limits for I/O in this kernel"
+	make_null_blk data 64
+	make_null_blk spare 4
+	remapctl create t --data "$DATA" --spare "$SPARE" --option verify=0
+	pattern write "$T" 0 131072 1 2048
+	remapctl remap t 4000+8		# to slot 0
+	slots=$(field slots_total)
+	remapctl remap t 8192+$((8 * (slots - 2)))
+	remapctl unmap t 8192+8		# free are the last slot, which is the next one, and slot 1
+	echo +io >"$group/cgroup.subtree_control"
+	mkdir "$group/slow"
+	dev=$((0x$(stat -L -c %t "$SPARE"))):$((0x$(stat -L -c %T "$SPARE")))
+	echo "$dev rbps=2" >"$group/slow/io.max"
+	(echo "$BASHPID" >"$group/slow/cgroup.procs" && exec pattern verify "$T" 4000 8 1) 3>&- &
+	reader=$!
+	wait_for 30 in_flight mapper/t
+	echo >"$trace/trace"
+	echo 1 >"$trace/events/remap/remap_relocate_end/enable"
+	remapctl unmap t 4000+8 3>&- &
+	mover=$!
+	# it has moved, or has been put off
+	wait_for 60 grep -q remap_relocate_end: "$trace/trace"
+	echo 0 >"$trace/events/remap/remap_relocate_end/enable"
+	remapctl remap t 100000+16
+	echo "$dev rbps=max" >"$group/slow/io.max"
+	wait "$reader"
+	wait "$mover" || remapctl unmap t 4000+8
+	expect slots_used $((slots - 1))
+	pattern verify "$T" 4000 8 1
+	pattern verify "$T" 100000 16 1
 }
 
 @test "what waits for a block that moves goes to its new place" {
@@ -314,10 +512,9 @@ requests_of() { # read|write DEVICE
 	dmsetup load sunder --table "0 8192 delay $SPARE 0 0 $SPARE 0 60000"
 	dmsetup suspend sunder
 	dmsetup resume sunder
-	held() { (($(dmsetup status sunder | awk '{ print $5 }') > 0)); }
 	remapctl remap t 4000+8 3>&- &
 	mover=$!
-	wait_for 30 held
+	wait_for 30 holds sunder 5
 	pattern write "$T" 4000 8 2 3>&- &
 	writer=$!
 	wait_for 30 in_flight mapper/t

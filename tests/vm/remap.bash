@@ -46,9 +46,9 @@ changes() {
 	((after - before == by)) || { echo "$what: $before -> $after, expected +$by"; return 1; }
 }
 
-restart() {
+restart() { # [DISK SPARE]
 	remapctl stop t
-	remapctl start t --data "$DATA" --spare "$SPARE"
+	remapctl start t --data "${1:-$DATA}" --spare "${2:-$SPARE}"
 }
 
 # The kernel's own name of a null_blk device, which before 6.3 is a number's.
@@ -91,6 +91,6 @@ replicas() {
 }
 
 # Offsets and length of the five copies of the metadata, in bytes: START... SIZE
-zones() {
-	remapctl dump --spare "$SPARE" --json | jq -r '(.zones[].sector, .zone_sectors) * 512'
+zones() { # [SPARE]
+	remapctl dump --spare "${1:-$SPARE}" --json | jq -r '(.zones[].sector, .zone_sectors) * 512'
 }

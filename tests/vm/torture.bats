@@ -32,18 +32,20 @@ teardown() {
 
 # run_torture PROFILE SEED [OPTION]...
 run_torture() {
-	local profile=$1 seed=$2 disk=$DATA other=$SPARE keep z at sectors
+	local profile=$1 seed=$2 disk=$DATA other=$SPARE keep z at sectors disks=()
 
 	shift 2
-	case $profile in
-	transient | lifecycle | all)
-		disk=/dev/mapper/under other=/dev/mapper/sunder
-		dmsetup create under --table "0 $(blockdev --getsz "$DATA") linear $DATA 0"
-		dmsetup create sunder --table "0 $(blockdev --getsz "$SPARE") linear $SPARE 0"
-		;;
+	case "$profile $*" in
+	*" --zeroes "*) mapfile -t disks < <(make_nvme "$DATA" "$SPARE") ;;
+	"transient "* | "lifecycle "* | "all "*) disks=("$DATA" "$SPARE") ;;
 	esac
+	if ((${#disks[@]})); then
+		disk=/dev/mapper/under other=/dev/mapper/sunder
+		dmsetup create under --table "0 $(blockdev --getsz "$DATA") linear ${disks[0]} 0"
+		dmsetup create sunder --table "0 $(blockdev --getsz "$SPARE") linear ${disks[1]} 0"
+	fi
 	remapctl create t --data "$disk" --spare "$other"
-	mapfile -t at < <(zones)
+	mapfile -t at < <(zones "$other")
 	sectors=$(printf '%s\n' "${at[@]}" | awk '{ print $1 / 512 }' | paste -sd ,)
 	# each table that is replaced would have udev look at all disks again
 	settle
@@ -69,9 +71,9 @@ run_torture() {
 }
 
 # Unless told what to do by hand.
-case_of_suite() { # PROFILE SEED OPS
+case_of_suite() { # PROFILE SEED OPS [OPTION]...
 	[[ -z ${TORTURE:-} ]] || skip "by hand"
-	run_torture "$1" "$2" --ops "$3"
+	run_torture "$1" "$2" "${@:4}" --ops "$3"
 }
 
 @test "bad blocks come and go on the data device: no write fails, no sector is lost for another" {
@@ -92,6 +94,13 @@ case_of_suite() { # PROFILE SEED OPS
 
 @test "all of that" {
 	case_of_suite all 5 2500
+}
+
+# Of all writes; and as requests of their own, which null_blk does not know.
+@test "bad blocks come and go while every other write is one of zeroes" {
+	has_nvme || skip "no nvme-loop, which can be asked for zeroes and refuse"
+	case_of_suite data-faults 6 2000 --zeroes
+	(($(<"/sys/block/$(node_of mapper/t)/queue/write_zeroes_max_bytes") > 0))
 }
 
 @test "by hand" {

@@ -81,7 +81,7 @@ static struct {
 	const char *check;
 	uint64_t seed, ops, zone[ZONES + 1];	/* sectors: starts of zones, and their size */
 	unsigned int seconds, size, threads;
-	bool zero;
+	bool zero, zeroes;
 } env = {
 	.device = "/dev/mapper/t", .name = "t", .data = "data", .spare = "spare",
 	.data_dm = "under", .spare_dm = "sunder", .profile = "all", .seed = 1, .size = 8,
@@ -736,6 +736,8 @@ static void one(struct thread *t)
 			 what < 93 ? SYNC : what < 95 ? DISCARD : what < 98 ? ZEROOUT : AHEAD;
 	struct op *op;
 
+	if (env.zeroes && kind == WRITE && how >= 50)
+		kind = ZEROOUT;
 	if (!env.zero && (kind == DISCARD || kind == ZEROOUT))
 		kind = READ;
 	if (kind == DISCARD || kind == ZEROOUT || kind == AHEAD)
@@ -912,10 +914,16 @@ static bool set_mood(bool spare, const char *type, unsigned int ms)
 	return dm_swap(spare ? env.spare_dm : env.data_dm, s, tail ? 2 : 1);
 }
 
-static bool over_dm(void)
+static bool has_moods(void)
 {
 	return !strcmp(env.profile, "all") || !strcmp(env.profile, "transient") ||
 	       !strcmp(env.profile, "lifecycle");
+}
+
+/* Is it over data_dm and spare_dm? Without moods it is the caller who has made them. */
+static bool over_dm(void)
+{
+	return has_moods() || env.zeroes;
 }
 
 static bool load_target(bool verify)
@@ -1485,7 +1493,7 @@ static void run(void)
 	data_sectors = size_of(env.data);
 	spare_sectors = size_of(env.spare);
 	fault_random = env.seed * 1000;
-	if (over_dm() && !set_mood(false, "linear", 0))
+	if (has_moods() && !set_mood(false, "linear", 0))
 		die("cannot set up the data device");
 	if (!load_target(true))
 		die("cannot set up the target");
@@ -1509,9 +1517,10 @@ static void run(void)
 static _Noreturn void usage(void)
 {
 	fputs("usage: torture [--seed N] [--ops N | --seconds S] [--profile P] [--threads N]\n"
-	      "               [--size MIB] [--no-zero] --zones START,...,LENGTH [--device PATH]\n"
-	      "               [--name DM_NAME] [--data NULL_BLK] [--spare NULL_BLK]\n"
-	      "               [--data-dm NAME] [--spare-dm NAME] [--log FILE] [--save FILE]\n"
+	      "               [--size MIB] [--no-zero | --zeroes] --zones START,...,LENGTH\n"
+	      "               [--device PATH] [--name DM_NAME] [--data NULL_BLK]\n"
+	      "               [--spare NULL_BLK] [--data-dm NAME] [--spare-dm NAME]\n"
+	      "               [--log FILE] [--save FILE]\n"
 	      "       torture --check FILE [--device PATH]\n"
 	      "profiles: data-faults spare-faults transient lifecycle all\n", stderr);
 	exit(2);
@@ -1532,12 +1541,13 @@ static bool parse_zones(const char *text)
 
 static void parse(int argc, char **argv)
 {
-	enum { SEED, OPS, SECS, PROFILE, THREADS, SIZE, NO_ZERO, ZONE_LIST, DEVICE, NAME, DATA,
-	       SPARE, DATA_DM, SPARE_DM, LOG, SAVE, CHECK };
+	enum { SEED, OPS, SECS, PROFILE, THREADS, SIZE, NO_ZERO, MANY, ZONE_LIST, DEVICE, NAME,
+	       DATA, SPARE, DATA_DM, SPARE_DM, LOG, SAVE, CHECK };
 	static const struct option options[] = {
 		{ "seed", 1, NULL, SEED }, { "ops", 1, NULL, OPS }, { "seconds", 1, NULL, SECS },
 		{ "profile", 1, NULL, PROFILE }, { "threads", 1, NULL, THREADS },
 		{ "size", 1, NULL, SIZE }, { "no-zero", 0, NULL, NO_ZERO },
+		{ "zeroes", 0, NULL, MANY },
 		{ "zones", 1, NULL, ZONE_LIST }, { "device", 1, NULL, DEVICE },
 		{ "name", 1, NULL, NAME }, { "data", 1, NULL, DATA }, { "spare", 1, NULL, SPARE },
 		{ "data-dm", 1, NULL, DATA_DM }, { "spare-dm", 1, NULL, SPARE_DM },
@@ -1555,6 +1565,7 @@ static void parse(int argc, char **argv)
 		case THREADS:	env.threads = (unsigned int)strtoul(optarg, NULL, 10); break;
 		case SIZE:	env.size = (unsigned int)strtoul(optarg, NULL, 10); break;
 		case NO_ZERO:	env.zero = false; break;
+		case MANY:	env.zeroes = true; break;
 		case ZONE_LIST:
 			if (!parse_zones(optarg))
 				usage();
