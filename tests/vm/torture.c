@@ -342,8 +342,9 @@ static void check_own(uint64_t u, const uint8_t *buf, uint8_t *scratch, bool nar
 				  __builtin_ctzll(p->legal));
 		break;
 	case STAMP:
+		/* that one of the oldest was zeroes does not mean that all were */
 		ok = s.version > issued ? 0 :
-		     p->legal & ~p->zeroes & bit_of(issued - (uint32_t)s.version);
+		     p->legal & (~p->zeroes | DIVERGED) & bit_of(issued - (uint32_t)s.version);
 		if (!ok)
 			violation(u, "version %" PRIu64 ", expected %u", s.version,
 				  issued - (uint32_t)__builtin_ctzll(p->legal));
