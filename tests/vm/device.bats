@@ -356,7 +356,6 @@ start() {
 @test "a flush that is on its way when a slot is written does not count for that write" {
 	local flusher before size flushes
 	flushes() { awk '{ print $16 }' "$(stat_of spare)"; }
-	held() { (($(dmsetup status under | awk '{ print $6 }') > 0)); }
 	remove_null_blk spare
 	make_null_blk spare 4 cache_size=1
 	size=$(blockdev --getsz "$SPARE")
@@ -370,7 +369,7 @@ start() {
 	dmsetup resume under
 	sync "$T" 3>&- &
 	flusher=$!
-	wait_for 30 held
+	wait_for 30 holds under 6
 	pattern write "$T" 4000 8 2
 	dmsetup load under --table "0 $size linear $SPARE 0"
 	dmsetup suspend under

@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 #
 # Block devices for the suites, and their end: null_blk (bad blocks that come and go), scsi_debug
-# (medium errors with sense data, WWN and serial number), loop devices (whose size can change).
+# (medium errors with sense data, WWN and serial number), loop devices (whose size can change),
+# NVMe disks over others (which can be asked for zeroes).
 # remove_devices takes all of them away, and what stands on them, in whatever state a test left it.
 
 readonly NULLB=/sys/kernel/config/nullb NVMET=/sys/kernel/config/nvmet
@@ -145,6 +146,11 @@ remove_nvme() {
 	for each in "$NVMET"/{ports/1,subsystems/test/namespaces/*,subsystems/test}; do
 		[[ ! -d $each ]] || rmdir "$each"
 	done
+}
+
+# Does a dm-delay hold reads (4), writes (5), flushes (6) back?
+holds() { # NAME FIELD
+	(($(dmsetup status "$1" | awk -v field="$2" '{ print $field }') > 0))
 }
 
 # An empty file, whatever a test before this one has left there: new_file FILE SIZE

@@ -407,11 +407,6 @@ held_write() { # FIRST COUNT MOVE: write COUNT sectors, move the block at sector
 	held_write 4088 16 4096
 }
 
-# Does a dm-delay hold reads (4), writes (5), flushes (6) back?
-holds() { # NAME FIELD
-	(($(dmsetup status "$1" | awk -v field="$2" '{ print $field }') > 0))
-}
-
 # Here it is a read that is held back, by the spare. The block leaves its slot because of a sector
 # that was lost, with all it has written anew, so that nothing else is read from there.
 @test "a slot is not given to another block while a read of it is on its way" {

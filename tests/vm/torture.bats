@@ -96,7 +96,7 @@ case_of_suite() { # PROFILE SEED OPS [OPTION]...
 	case_of_suite all 5 2500
 }
 
-# Of all writes; and as requests of their own, which null_blk does not know.
+# As requests of their own, which null_blk does not know.
 @test "bad blocks come and go while every other write is one of zeroes" {
 	has_nvme || skip "no nvme-loop, which can be asked for zeroes and refuse"
 	case_of_suite data-faults 6 2000 --zeroes

@@ -343,7 +343,7 @@ static void check_own(uint64_t u, const uint8_t *buf, uint8_t *scratch, bool nar
 		break;
 	case STAMP:
 		/* that one of the oldest was zeroes does not mean that all were */
-		ok = s.version > issued ? 0 :
+		ok = s.version > issued || s.version < atomic_load(&p->low) ? 0 :
 		     p->legal & (~p->zeroes | DIVERGED) & bit_of(issued - (uint32_t)s.version);
 		if (!ok)
 			violation(u, "version %" PRIu64 ", expected %u", s.version,
