@@ -173,6 +173,31 @@ settle() {
 	udevadm settle --timeout=30
 }
 
+# For what would be thousands of events: udev leaves, and never hears of them. (Held back by
+# --stop-exec-queue they would all be there afterwards, and each removal would wait for them.)
+# Who is told to leave ends what it has begun first, and would look at what comes meanwhile, too. On
+# a slow kernel it was seen to miss being told: idle, with no worker, and all its sockets open.
+stop_udev() {
+	wait_for 60 udev_leaves
+}
+
+udev_leaves() {
+	udevadm control --exit || true
+	! pgrep udev >/dev/null		# nor any of its workers
+}
+
+# Until it listens. Its socket is no sign of it, which it leaves behind, nor is one that is about to
+# leave. bats waits for whoever has its descriptors.
+start_udev() {
+	wait_for 60 udev_listens
+}
+
+udev_listens() {
+	pgrep -x systemd-udevd >/dev/null || /lib/systemd/systemd-udevd --daemon \
+		--resolve-names=never >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&-
+	udevadm control --ping --timeout=5
+}
+
 remove_devices() {
 	local name point dir
 

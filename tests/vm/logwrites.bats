@@ -39,27 +39,10 @@ teardown() {
 	local name
 
 	echo 0 >"$TRACE/tracing_on"
-	[[ -S /run/udev/control ]] || start_udev
+	start_udev
 	for name in cut t s d logged; do
 		! dmsetup info "$name" &>/dev/null || dmsetup remove --retry "$name"
 	done
-}
-
-# bats waits for whoever has its descriptors.
-start_udev() {
-	/lib/systemd/systemd-udevd --daemon --resolve-names=never \
-		>/dev/null 2>&1 3>&- 4>&- 5>&- 6>&-
-}
-
-# Who is told to leave ends what it has begun first, and would look at what comes meanwhile, too. On
-# a slow kernel it was seen to miss being told: idle, with no worker, and all its sockets open.
-stop_udev() {
-	wait_for 60 udev_leaves
-}
-
-udev_leaves() {
-	udevadm control --exit || true
-	! pgrep udev >/dev/null		# nor any of its workers
 }
 
 # Thousands of devices come and go: nobody need look at them.

@@ -21,7 +21,7 @@ setup() {
 
 # What is worth keeping is said at once: only a test that fails shows it.
 teardown() {
-	udevadm control --start-exec-queue
+	start_udev
 	if [[ -e $BATS_TEST_TMPDIR/log ]]; then
 		dmsetup status t || true
 		tail -n 25 "$BATS_TEST_TMPDIR/log"
@@ -49,11 +49,11 @@ run_torture() {
 	sectors=$(printf '%s\n' "${at[@]}" | awk '{ print $1 / 512 }' | paste -sd ,)
 	# each table that is replaced would have udev look at all disks again
 	settle
-	udevadm control --stop-exec-queue
+	stop_udev
 	torture --seed "$seed" --profile "$profile" --log "$BATS_TEST_TMPDIR/log" \
 		--save "$BATS_TEST_TMPDIR/state" --zones "$sectors" "$@" ||
 		{ echo "again: make torture PROFILE=$profile SEED=$seed OPS=..."; return 1; }
-	udevadm control --start-exec-queue
+	start_udev
 
 	# of the zones that were hit, one may be kept: the faults are over, and it must be mended
 	remapctl repair t
