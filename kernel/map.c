@@ -290,22 +290,27 @@ static size_t mid_room(unsigned int n)
 	return n <= MID_PACKED ? sizeof(struct remap_map_mid) + n * sizeof(u64) : MID_PLAIN;
 }
 
+/*
+ * As mempool_alloc() does: what is set aside before waiting for memory. An allocation this small
+ * that may wait does not fail, but waits for ever, perhaps for what this change is to end.
+ */
+static void *node_alloc(size_t size, void **spare, unsigned int *spares)
+{
+	void *node = kmalloc(size, GFP_NOWAIT | __GFP_NOWARN);
+
+	if (!node && *spares)
+		return spare[--*spares];
+	return node ?: kmalloc(size, GFP_NOIO | __GFP_NOWARN);
+}
+
 static void *leaf_alloc(struct remap_map *m, unsigned int n)
 {
-	void *leaf = kmalloc(leaf_room(n), GFP_NOIO | __GFP_NOWARN);
-
-	if (!leaf && m->spare_leaves)
-		leaf = m->spare_leaf[--m->spare_leaves];
-	return leaf;
+	return node_alloc(leaf_room(n), m->spare_leaf, &m->spare_leaves);
 }
 
 static void *mid_alloc(struct remap_map *m, unsigned int n)
 {
-	void *mid = kmalloc(mid_room(n), GFP_NOIO | __GFP_NOWARN);
-
-	if (!mid && m->spare_mids)
-		mid = m->spare_mid[--m->spare_mids];
-	return mid;
+	return node_alloc(mid_room(n), m->spare_mid, &m->spare_mids);
 }
 
 /* ---- the map ---- */
@@ -342,18 +347,18 @@ void remap_map_destroy(struct remap_map *m)
 	memset(m, 0, sizeof(*m));
 }
 
-int remap_map_prepare(struct remap_map *m, unsigned int n)
+int remap_map_prepare(struct remap_map *m, unsigned int n, gfp_t gfp)
 {
 	/* a set wants a leaf and a mid at most; plain ones are as large as any */
 	while (m->spare_leaves < n) {
-		void *leaf = kmalloc(LEAF_PLAIN, GFP_NOIO);
+		void *leaf = kmalloc(LEAF_PLAIN, gfp);
 
 		if (!leaf)
 			return -ENOMEM;
 		m->spare_leaf[m->spare_leaves++] = leaf;
 	}
 	while (m->spare_mids < n) {
-		void *mid = kmalloc(MID_PLAIN, GFP_NOIO);
+		void *mid = kmalloc(MID_PLAIN, gfp);
 
 		if (!mid)
 			return -ENOMEM;

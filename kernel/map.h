@@ -80,9 +80,9 @@ void remap_map_destroy(struct remap_map *m);
  * remap_map_prepare() - writer: set memory aside for @n more remap_map_set()
  *
  * After success that many of them cannot fail for want of memory. @n is at most
- * REMAP_MAP_RESERVE. May sleep, does no I/O. Return: 0 or -ENOMEM.
+ * REMAP_MAP_RESERVE. May sleep if @gfp may. Return: 0 or -ENOMEM.
  */
-int __must_check remap_map_prepare(struct remap_map *m, unsigned int n);
+int __must_check remap_map_prepare(struct remap_map *m, unsigned int n, gfp_t gfp);
 
 /**
  * remap_map_set() - writer: give a block a value

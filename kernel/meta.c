@@ -665,7 +665,7 @@ static u64 first_generation(struct remap_meta *m, u32 index)
 	return newest + 1;
 }
 
-int remap_meta_room(struct remap_meta *m)
+int remap_meta_room(struct remap_meta *m, gfp_t gfp)
 {
 	int r = 0;
 
@@ -677,7 +677,7 @@ int remap_meta_room(struct remap_meta *m)
 	       m->super.tables_used < m->layout.tables) {
 		u32 index = m->super.tables_used;
 
-		r = table_add(m, index, NULL, GFP_NOIO);
+		r = table_add(m, index, NULL, gfp);
 		if (r)
 			return r;
 		r = commit_one(m, index, first_generation(m, index), true);
@@ -1188,6 +1188,6 @@ int remap_meta_load(struct remap_meta *m, struct remap_map *map, bool force)
 	/* entries that others have overtaken; what cannot be written now is as good as before */
 	freeze_doubtful(m, NULL);
 	if (!remap_meta_commit(m, true))
-		r = remap_meta_room(m);
+		r = remap_meta_room(m, GFP_NOIO);
 	return r && r != -EIO ? r : freeze_doubtful(m, map);
 }

@@ -117,11 +117,12 @@ u32 remap_meta_alloc(struct remap_meta *m, u64 block, u32 lost, u32 old);
 
 /**
  * remap_meta_room() - bring more table blocks into use before they are needed
+ * @gfp: for their memory; without I/O, as the device may be what memory is written to
  *
  * Commits nothing but these and the superblock, whatever else has changed. Return: 0, also where
  * there is no more room to be had (see slots_free); -EIO where a commit failed; -ENOMEM.
  */
-int __must_check remap_meta_room(struct remap_meta *m);
+int __must_check remap_meta_room(struct remap_meta *m, gfp_t gfp);
 
 /**
  * remap_meta_grow() - use what the spare's device has more by now

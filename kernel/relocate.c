@@ -586,7 +586,7 @@ static void judge_contents(struct remap_target *rt)
 static void take_slot(struct remap_target *rt, struct remap_move *mv)
 {
 	mv->slot = remap_meta_alloc(&rt->meta, mv->block, mv->lost, mv->old);
-	if (mv->slot == REMAP_NO_SLOT && remap_meta_room(&rt->meta) == -EIO)
+	if (mv->slot == REMAP_NO_SLOT && remap_meta_room(&rt->meta, GFP_NOIO) == -EIO)
 		remap_set_state(rt, REMAP_FAILED);
 	if (mv->slot == REMAP_NO_SLOT)
 		mv->slot = remap_meta_alloc(&rt->meta, mv->block, mv->lost, mv->old);
@@ -936,6 +936,7 @@ static unsigned int report_moves(struct remap_target *rt)
 /* Step 7, second half; and new table blocks before they are needed. */
 static void tidy(struct remap_target *rt)
 {
+	const gfp_t gfp = GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN;
 	unsigned int i;
 
 	for (i = 0; i < rt->lefts; i++)
@@ -943,10 +944,11 @@ static void tidy(struct remap_target *rt)
 	if (rt->lefts && rt->state != REMAP_FAILED)
 		commit(rt, false);
 	rt->lefts = 0;
-	if (remap_map_prepare(&rt->map, rt->batch))
+	/* no insisting on what is not needed yet: memory may have to come from who waits for us */
+	if (remap_map_prepare(&rt->map, rt->batch, gfp))
 		DMDEBUG("%s: the reserve of the map is not full", rt->name);
 	if ((rt->state == REMAP_ACTIVE || rt->state == REMAP_EXHAUSTED) &&
-	    remap_meta_room(&rt->meta) == -EIO)
+	    remap_meta_room(&rt->meta, gfp) == -EIO)
 		remap_set_state(rt, REMAP_FAILED);
 }
 
@@ -974,8 +976,8 @@ static unsigned int move_batch(struct remap_target *rt)
 		rt->moves = 0;
 		return 0;
 	}
-	/* tidy() tries for a whole batch; what only this move may free must not be waited for */
-	while (remap_map_prepare(&rt->map, rt->moves))
+	/* tidy() tried for a whole batch; this one cannot do without */
+	while (remap_map_prepare(&rt->map, rt->moves, GFP_NOIO))
 		msleep(100);
 	for (mv = rt->move; mv < end; mv++) {
 		trace_remap_relocate_begin(rt->dev, rt->ti->begin + block_start(rt, mv->block),
@@ -1438,7 +1440,7 @@ static void handle_grow(struct remap_target *rt, struct remap_request *req)
 		return;
 	}
 	req->error = remap_meta_grow(m, req->first);
-	if (!req->error && remap_meta_room(m) == -EIO)
+	if (!req->error && remap_meta_room(m, GFP_NOIO) == -EIO)
 		req->error = -EIO;
 	if (req->error == -EIO)
 		remap_set_state(rt, REMAP_FAILED);
@@ -1487,7 +1489,7 @@ static void handle_request(struct remap_target *rt, struct remap_request *req)
 	}
 	if (rt->paused)
 		remap_set_state(rt, REMAP_PAUSED);
-	else if (remap_meta_room(m) == -EIO)
+	else if (remap_meta_room(m, GFP_NOIO) == -EIO)
 		remap_set_state(rt, REMAP_FAILED);
 	else
 		remap_set_state(rt, m->slots_free ? REMAP_ACTIVE : REMAP_EXHAUSTED);

@@ -79,24 +79,27 @@ static inline u64 div_u64(u64 a, u32 b)
 	return a / b;
 }
 
-#define GFP_KERNEL		0
-#define GFP_NOIO		0
-#define GFP_NOWAIT		0
-#define __GFP_NOWARN		0
+typedef unsigned int gfp_t;
 
-static inline void *kmalloc(size_t size, unsigned int gfp)
+#define __GFP_DIRECT_RECLAIM	1U		/* may wait: what a test may want to know */
+#define GFP_KERNEL		__GFP_DIRECT_RECLAIM
+#define GFP_NOIO		__GFP_DIRECT_RECLAIM
+#define GFP_NOWAIT		0U
+#define __GFP_NOWARN		0U
+
+static inline void *kmalloc(size_t size, gfp_t gfp)
 {
 	(void)gfp;
 	return malloc(size);
 }
 
-static inline void *kzalloc(size_t size, unsigned int gfp)
+static inline void *kzalloc(size_t size, gfp_t gfp)
 {
 	(void)gfp;
 	return calloc(1, size);
 }
 
-static inline void *kvcalloc(size_t n, size_t size, unsigned int gfp)
+static inline void *kvcalloc(size_t n, size_t size, gfp_t gfp)
 {
 	(void)gfp;
 	return calloc(n, size);

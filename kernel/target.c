@@ -694,9 +694,10 @@ static int remap_preresume(struct dm_target *ti)
 	remap_map_destroy(&rt->map);
 	r = remap_map_init(&rt->map, remap_data_blocks(&rt->meta.super));
 	if (!r)
-		r = remap_map_prepare(&rt->map, rt->batch);
-	if (!r)
 		r = remap_meta_load(&rt->meta, &rt->map, rt->force);
+	/* in this order: to load takes what is set aside before it waits */
+	if (!r)
+		r = remap_map_prepare(&rt->map, rt->batch, GFP_KERNEL);
 	memalloc_noio_restore(noio);
 	if (r) {
 		DMERR("%s: cannot start: error %d", rt->name, r);

@@ -11,6 +11,7 @@ static struct {
 	long allow;		/* so many more allocations succeed; -1: all */
 	bool once;		/* after one that was refused all succeed again */
 	unsigned long calls;	/* allocations asked for */
+	unsigned long waits;	/* of them such that may wait */
 	size_t live;		/* bytes allocated now */
 	bool grace;		/* what is freed is kept, for readers that are still there */
 	void *kept[8];
@@ -65,6 +66,16 @@ static void map_free(void *p)
 #define malloc			map_malloc
 #define calloc			map_calloc
 #define free			map_free
+#include "../../kernel/shim.h"
+
+static void *map_kmalloc(size_t size, gfp_t gfp)
+{
+	if (gfp & __GFP_DIRECT_RECLAIM)
+		mem.waits++;
+	return map_malloc(size);
+}
+
+#define kmalloc			map_kmalloc
 #define remap_map_init		test_map_init
 #define remap_map_destroy	test_map_destroy
 #define remap_map_prepare	test_map_prepare
@@ -72,6 +83,7 @@ static void map_free(void *p)
 #define remap_map_clear		test_map_clear
 #define remap_map_next		test_map_next
 #include "../../kernel/map.c"
+#undef kmalloc
 #undef malloc
 #undef calloc
 #undef free
@@ -301,7 +313,7 @@ static void a_new_value_in_place_takes_no_memory(void **state)
 
 /*
  * The worst case: each set makes a leaf of one block, and a mid of that and another one. It uses up
- * the reserve to the last node. To clear takes none.
+ * the reserve to the last node, and does not wait for memory before it does. To clear takes none.
  */
 static void prepared_changes_need_no_memory(void **state)
 {
@@ -318,10 +330,12 @@ static void prepared_changes_need_no_memory(void **state)
 			for (u64 k = 0; k < n; k++)
 				assert_int_equal(remap_map_set(&m, k * ROOT + 3, 1), 0);
 			mem.allow = -1;
-			assert_int_equal(remap_map_prepare(&m, n), 0);
+			assert_int_equal(remap_map_prepare(&m, n, GFP_NOIO), 0);
 			mem.allow = 0;
+			mem.waits = 0;
 			for (u64 k = 0; k < n; k++)
 				assert_int_equal(remap_map_set(&m, k * ROOT + 200, 2), 0);
+			assert_int_equal(mem.waits, 0);
 			assert_int_equal(m.spare_leaves, 0);
 			assert_int_equal(m.spare_mids, 0);
 			assert_int_equal(remap_map_set(&m, 201, 3), -ENOMEM);
@@ -337,6 +351,21 @@ static void prepared_changes_need_no_memory(void **state)
 	}
 }
 
+/* Not for want of trying: who loads a table has set nothing aside, and may wait. */
+static void a_change_without_preparation_waits_for_memory(void **state)
+{
+	struct remap_map m;
+
+	(void)state;
+	assert_int_equal(remap_map_init(&m, ROOT), 0);
+	assert_int_equal(remap_map_set(&m, 3, 1), 0);
+	mem.allow = 0;
+	mem.once = true;			/* what may not wait fails */
+	assert_int_equal(remap_map_set(&m, 200, 2), 0);
+	assert_int_equal(mem.waits, 1);
+	remap_map_destroy(&m);
+}
+
 static void a_prepare_that_fails_can_be_tried_again(void **state)
 {
 	const unsigned int n = 5;
@@ -346,13 +375,13 @@ static void a_prepare_that_fails_can_be_tried_again(void **state)
 	assert_int_equal(remap_map_init(&m, (n + 1) * ROOT), 0);
 	for (long k = 0; k < 3; k++) {
 		mem.allow = k;
-		assert_int_equal(remap_map_prepare(&m, n), -ENOMEM);
+		assert_int_equal(remap_map_prepare(&m, n, GFP_NOIO), -ENOMEM);
 	}
 	mem.allow = 2 * n - 3;	/* what the attempts above got was kept */
-	assert_int_equal(remap_map_prepare(&m, n), 0);
+	assert_int_equal(remap_map_prepare(&m, n, GFP_NOIO), 0);
 	assert_int_equal(mem.allow, 0);
 	mem.calls = 0;
-	assert_int_equal(remap_map_prepare(&m, n), 0);
+	assert_int_equal(remap_map_prepare(&m, n, GFP_NOIO), 0);
 	assert_int_equal(mem.calls, 0);
 	for (u64 k = 0; k < n; k++)
 		assert_int_equal(remap_map_set(&m, k * ROOT, 1), 0);
@@ -562,6 +591,7 @@ int main(void)
 		T(blocks_beyond_32_bits_are_told_apart),
 		T(a_new_value_in_place_takes_no_memory),
 		T(prepared_changes_need_no_memory),
+		T(a_change_without_preparation_waits_for_memory),
 		T(a_prepare_that_fails_can_be_tried_again),
 		T(a_change_that_fails_changes_nothing),
 		T(to_clear_takes_no_memory),

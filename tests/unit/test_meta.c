@@ -565,7 +565,7 @@ static void a_table_block_begins_above_what_is_there_of_it(void **state)
 		}
 		for (u64 block = 2000; meta->super.tables_used == index; block++) {
 			moves(block, REMAP_NO_SLOT);
-			assert_int_equal(remap_meta_room(meta), 0);
+			assert_int_equal(remap_meta_room(meta, GFP_NOIO), 0);
 		}
 		memset(disk.no_read, 0, sizeof(disk.no_read));
 		memset(disk.no_write, 0, sizeof(disk.no_write));

@@ -5,8 +5,6 @@
 
 #include "device-mapper.h"
 
-typedef unsigned int gfp_t;
-
 #define __GFP_NORETRY		0
 #define __GFP_COMP		0
 
