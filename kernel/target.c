@@ -900,7 +900,8 @@ static int do_message(struct remap_target *rt, unsigned int argc, char **argv, c
 
 		if (rt->meta.readonly)
 			return -EROFS;
-		if (dm_suspended(rt->ti))
+		/* a suspend that waits for I/O does not wait for messages that come meanwhile */
+		if (READ_ONCE(rt->suspending) || dm_suspended(rt->ti))
 			return -EBUSY;
 		if (!strcasecmp(argv[0], "grow"))
 			return grow(rt, result, maxlen);

@@ -189,7 +189,7 @@ struct remap_target {
 	const char *name;
 	dev_t dev;
 	bool loaded;
-	bool suspending;		/* long messages give way */
+	bool suspending;		/* messages give way */
 	u64 claimed;			/* sectors of the spare that are ours; in target.c */
 	struct mutex message_lock;	/* one message at a time */
 	struct list_head active;	/* in target.c's list of active spares */

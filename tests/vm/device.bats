@@ -382,6 +382,35 @@ start() {
 	(($(flushes) == before + 1))
 }
 
+@test "from when a suspend begins, no message has the spare written" {
+	local writer suspender word before
+	writes() { awk '{ print $5 }' "$(stat_of spare)"; }
+	waits() { grep -q dm_wait_for /proc/"$1"/stack; }
+	dmsetup create under --table "0 131072 linear $DATA 0"
+	remapctl create t --data /dev/mapper/under --spare "$SPARE"
+	dmsetup suspend under
+	pattern write "$T" 4000 8 1 3>&- &
+	writer=$!
+	wait_for 30 in_flight mapper/t
+	dmsetup suspend t 3>&- &
+	suspender=$!
+	wait_for 30 waits "$suspender"	# for that write
+	before=$(writes)
+	for word in repair reset grow "remap 8000 8"; do
+		# shellcheck disable=SC2086 # words
+		run -1 dmsetup message t 0 $word
+		[[ $output == *busy* ]]
+	done
+	[[ $(writes) == "$before" ]]
+	dmsetup resume under
+	wait "$writer"
+	wait "$suspender"
+	[[ $(writes) == "$before" ]]
+	dmsetup resume t
+	dmsetup message t 0 repair
+	pattern verify "$T" 4000 8 1
+}
+
 @test "data and spare on two partitions of one disk" {
 	sfdisk -q "$DATA" <<-END
 		label: gpt
