@@ -1193,8 +1193,10 @@ static u64 try_again(struct remap_target *rt, struct bio *bio, u64 block, u64 la
 }
 
 /*
- * Zero a run of blocks that are in their place, by the device's own means: half as many as
- * before if it fails, and in the end, block by block, by writing zeroes. Return: where to go on
+ * Zero a run of blocks that are in their place, by the device's own means: half as many as before
+ * if it fails, and in the end one block by writing zeroes. A device that takes that, and would not
+ * zero the same block, is not asked a second time for what it fails: that may be all, and slow.
+ * Return: where to go on
  */
 static u64 zero_again(struct remap_target *rt, struct bio *bio, u64 block, u64 last, u64 *run)
 {
@@ -1202,27 +1204,36 @@ static u64 zero_again(struct remap_target *rt, struct bio *bio, u64 block, u64 l
 	sector_t end = first + (remap_bio(bio)->iter.bi_size >> SECTOR_SHIFT);
 	blk_opf_t opf = REQ_OP_WRITE_ZEROES | REQ_SYNC | (bio->bi_opf & REQ_NOUNMAP);
 	blk_status_t status;
+	bool alone;
 	u32 value;
 	u64 next;
 
-	while (*run > 1) {
+	while (!rt->no_zeroes) {
 		next = map_next(rt, block, last, &value);
 		if (next == block)
-			break;
+			return try_again(rt, bio, block, block, false);
 		next = min3(next, last + 1, block + *run);	/* REMAP_MAP_END is beyond all */
 		first = max(first, block_start(rt, block));
 		status = remap_io_sync_range(&rt->move[0].io, rt->data, rt->data_start + first, opf,
 					     min(end, block_start(rt, next)) - first);
 		if (!status) {
-			*run *= 2;
+			*run = 2 * min(*run, last - block + 1);
 			return next;
 		}
-		*run = remap_error_is_medium(status) ? *run / 2 : 1;
 		cond_resched();
+		alone = next - block == 1;
+		*run = max((next - block) / 2, 1ULL);
+		if (remap_error_is_medium(status) && !alone)
+			continue;
+		next = try_again(rt, bio, block, block, false);
+		if (alone && !remap_bio(bio)->error && !move_find(rt, block)) {
+			DMWARN("%s: zeroes are written: the data device fails to zero blocks",
+			       rt->name);
+			rt->no_zeroes = true;
+		}
+		return next;
 	}
-	if (*run == 1)
-		*run = 2;
-	return try_again(rt, bio, block, block, false);
+	return try_again(rt, bio, block, last, false);
 }
 
 /* After the blocks have moved: may it end, how, or is it to come back? */

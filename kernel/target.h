@@ -161,6 +161,7 @@ struct remap_target {
 	unsigned int lefts;
 	bool verifying;			/* option verify, for the batch at hand */
 	bool paused;			/* a storm was met, and no reset since */
+	bool no_zeroes;			/* the data device fails to zero what it can write */
 	struct remap_part part[REMAP_BATCH];
 	unsigned int stuck;		/* bit p: part p has I/O that a device does not answer */
 	u32 probe_at;			/* where the data device was probed last, pseudo-random */

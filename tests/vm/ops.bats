@@ -64,7 +64,7 @@ start_with_zeroes() { # DISK
 }
 
 zero() { # FIRST COUNT
-	blkdiscard -z -o $(($1 * 512)) -l $(($2 * 512)) "$T"
+	blkdiscard -f -z -o $(($1 * 512)) -l $(($2 * 512)) "$T"	# -f: it does not read
 }
 
 are_zeroes() { # FIRST COUNT
@@ -132,6 +132,72 @@ are_zeroes() { # FIRST COUNT
 	pattern verify "$T" 20000 1 1
 	pattern lost "$T" 20001 1
 	pattern verify "$T" 20004 4 1
+}
+
+# Each gap between blocks that moved meanwhile is zeroed by itself. Block 255 waits for a write in
+# its part of the disk, and so the request comes back to the others.
+@test "zeroes as a request of its own that come back to remapped blocks: nothing else is zeroed" {
+	local disk writer zeroer n
+	stuck() { (($(field stuck) > 0)); }
+	has_nvme || skip "no nvme-loop, which can be asked for zeroes and refuse"
+	make_null_blk data 64
+	disk=$(make_nvme "$DATA")
+	dmsetup create under --table "0 65536 linear $disk 65536"
+	dmsetup create disk0 --table "$(printf '%s\n' "0 65536 linear $disk 0" \
+		"65536 65536 linear /dev/mapper/under 0")"
+	start_with_zeroes /dev/mapper/disk0
+	bad data 2040 2040
+	for ((n = 0; n < 90; n++)); do
+		bad data $((2048 + 16 * n)) $((2048 + 16 * n))
+	done
+	dmsetup suspend under
+	pattern write "$T" 65536 8 2 3>&- &
+	writer=$!
+	wait_for 30 in_flight mapper/t
+	zero 2040 1500 3>&- &
+	zeroer=$!
+	wait_for 60 stuck
+	dmsetup resume under
+	wait "$writer"
+	wait "$zeroer"
+	expect slots_used 91
+	are_zeroes 2040 1500
+	pattern verify "$T" 0 2040 1
+	pattern verify "$T" 3540 61996 1
+	pattern verify "$T" 65536 8 2
+	pattern verify "$T" 65544 65528 1
+}
+
+# The same error for each of them, as from a disk behind a bridge that does not know the command.
+@test "zeroes as a request of its own that a disk always fails are written, and not asked for" {
+	local disk errors before each
+	disk=$(make_scsi_debug 16 lbpu=1 lbpws=1 delay=0)
+	errors=/sys/block/${disk##*/}/device
+	each=/sys/kernel/debug/scsi_debug/$(basename "$(readlink -f "$errors")")/error
+	errors=$errors/ioerr_cnt
+	[[ -e $each ]] || skip "this kernel's scsi_debug does not fail commands of one's choice"
+	start_with_zeroes "$disk"
+	remapctl remap t 4000+8
+	for op in 0x41 0x93; do		# WRITE SAME: check condition, medium error
+		echo "2 1 $op 0 0 0x2 0x3 0x11 0" >"$each"
+	done
+	before=$(<"$errors")
+	zero 3003 8186
+	(($(<"$errors") > before))
+	(($(<"$errors") < before + 50))	# of 1,024 blocks
+	are_zeroes 3003 8186
+	pattern verify "$T" 0 3003 1
+	pattern verify "$T" 11189 20000 1
+	before=$(<"$errors")
+	zero 20001 9			# each bio, once
+	(($(<"$errors") == before + 1))
+	are_zeroes 20001 9
+	pattern verify "$T" 20000 1 1
+	pattern verify "$T" 20010 9000 1
+	[[ $(field slots_used),$(field relocations),$(field state) == 1,1,active ]]
+	restart "$disk" /dev/loop0
+	are_zeroes 3003 8186
+	are_zeroes 20001 9
 }
 
 # Requests that disk and spare have while a device is streamed over, in pieces of 64 KiB, which no
