@@ -21,6 +21,7 @@ teardown() {
 	# shellcheck disable=SC2086 # a list
 	[[ -z ${LOAD:-} ]] || kill $LOAD 2>/dev/null || true
 	end_agent
+	! mountpoint -q /tmp/slow || umount /tmp/slow
 	remove_devices
 }
 
@@ -303,6 +304,7 @@ go_bad() {
 	}
 	wait_for 30 sums || { echo "fio: $fio; ours: $ours"; return 1; }
 	kill "$LOAD"
+	wait "$LOAD" || true
 	LOAD=
 	[[ $(tail -n 1 /tmp/top.json | jq -r '.devices[0].io | [.read.since_start.ios,
 		.read.since_start.bytes, .write.since_start.ios] | join(" ")') == "$fio" ]]
@@ -348,6 +350,24 @@ go_bad() {
 	[[ $(remap-top --json -n 2 --interval 0.2 | jq -s length) == 2 ]]
 	[[ $(remap-top --batch -n 2 --interval 0.2 | grep -c NAME) == 2 ]]
 	end_agent
+}
+
+@test "ended while it writes into a file: no half report is left there" {
+	local dir=/tmp/slow status=0
+	# each write of a report, of which there are several, waits for the disk
+	make_null_blk slow 16 irqmode=2 completion_nsec=100000000
+	mkfs.ext4 -q -O ^has_journal /dev/slow
+	mkdir "$dir"
+	mount -o sync /dev/slow "$dir"
+	remap-top --json --interval 0.1 >"$dir/top.json" 3>&- &
+	LOAD=$!
+	wait_for 60 test -s "$dir/top.json"
+	kill "$LOAD"
+	wait "$LOAD" || status=$?
+	LOAD=
+	((status == 128 + 15))
+	jq -s -e 'length >= 1 and all(.[]; .devices[0].name == "t")' "$dir/top.json"
+	umount "$dir"
 }
 
 @test "without BTF it shows what there is, and says what is missing and why" {

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include "text.h"
@@ -137,11 +138,30 @@ static bool written(void)
 	return !fflush(stdout) && !ferror(stdout);
 }
 
+/*
+ * What asks the program to end waits for as long as a report is on its way into a file, so that no
+ * half of one is left there. Not so with a pipe, whose reader may be what does not go on.
+ */
+static void enders(int how)
+{
+	struct stat st;
+	sigset_t mask;
+
+	if (fstat(STDOUT_FILENO, &st) || !S_ISREG(st.st_mode))
+		return;
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGHUP);
+	sigaddset(&mask, SIGINT);
+	sigaddset(&mask, SIGTERM);
+	sigprocmask(how, &mask, NULL);
+}
+
 static int report(struct top_model *m, const struct env *env)
 {
 	enum top_remaps remaps = env->json ? TOP_REMAPS_ALL : TOP_REMAPS_NONE;
 	uint64_t count = env->mode == MODE_ONCE ? 1 : env->count;
 	struct timespec next;
+	bool good;
 
 	top_collect(m, TOP_REMAPS_NONE, NULL);
 	clock_gettime(CLOCK_MONOTONIC, &next);
@@ -153,11 +173,14 @@ static int report(struct top_model *m, const struct env *env)
 		/* what was before belongs to the first */
 		if (!i)
 			m->new_events += events;
+		enders(SIG_BLOCK);
 		if (env->json)
 			top_report_json(m);
 		else
 			top_report_text(m, !i);
-		if (!written())
+		good = written();
+		enders(SIG_UNBLOCK);
+		if (!good)
 			return EXIT_PROBLEM;	/* check_output() says it */
 	}
 	return EXIT_GOOD;
