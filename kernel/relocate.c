@@ -397,6 +397,12 @@ static void read_sectors(struct remap_target *rt, struct remap_move *mv, u32 wan
 	}
 }
 
+/* Is it for an error of its device that a block moves? */
+static bool from_error(enum remap_cause cause)
+{
+	return cause == REMAP_CAUSE_WRITE || cause == REMAP_CAUSE_READ;
+}
+
 /* Sectors of a block that did not read, and are lost if it stays at that. */
 static u32 newly_lost(const struct remap_move *mv)
 {
@@ -483,20 +489,25 @@ static bool any_probe(struct remap_target *rt, unsigned long mask, bool busy)
 	return false;
 }
 
+/* It has given back something; nothing but errors; nothing, or errors, and not all is there yet. */
+enum answer { ANSWER_GOOD, ANSWER_ERRORS, ANSWER_LATE };
+
 /*
  * Does the data device still give back anything? Asked at a few places far apart that are in
  * use and not known to be bad, so that one bad region does not answer for all of the disk. The
- * first good answer is enough; places that do not answer at all are not waited for. One that has
- * become smaller has not lost what is behind its end: it may be given it back.
+ * first good answer is enough; places that do not answer at all are not waited for, now or the
+ * next time. One that has become smaller has not lost what is behind its end: it may be given it
+ * back.
  */
-static bool data_answers(struct remap_target *rt)
+static enum answer ask_data(struct remap_target *rt)
 {
 	unsigned long mask = 0;
 	unsigned int i, tries;
+	bool late;
 	u64 block;
 
 	if (bdev_nr_sectors(rt->data) < rt->data_start + rt->ti->len)
-		return false;
+		return ANSWER_ERRORS;
 	for (i = 0, tries = 0; i < REMAP_PROBES && tries < 4 * REMAP_PROBES; tries++) {
 		if (smp_load_acquire(&rt->probe[i].busy)) {
 			i++;
@@ -512,24 +523,30 @@ static bool data_answers(struct remap_target *rt)
 	}
 	wait_event_timeout(rt->probed,
 			   any_probe(rt, mask, false) || !any_probe(rt, mask, true), PROBE_LIMIT);
-	return !mask || any_probe(rt, mask, false) || any_probe(rt, mask, true);
+	late = any_probe(rt, (1UL << REMAP_PROBES) - 1, true);
+	if (any_probe(rt, mask, false))
+		return ANSWER_GOOD;
+	if (late)
+		return ANSWER_LATE;
+	return mask ? ANSWER_ERRORS : ANSWER_GOOD;	/* or all of it is on the spare */
 }
 
 /*
  * Before anything is concluded from errors: is it bad blocks that we have met, or is a device
  * dead or gone? Of a dead disk every block is bad, and nothing is to be remapped or lost. @lost:
  * asked for blocks of which sectors would be lost, else for all that were met by an error.
- * The moves that depend on one that does not answer have failed then.
+ * The moves that depend on one that does not answer have failed then; where it may still do so,
+ * those that would lose something have.
  */
 static void judge_devices(struct remap_target *rt, bool lost)
 {
+	enum answer answer = ANSWER_GOOD;
 	bool data = false, spare = false;
 	struct remap_move *mv;
 	struct remap_move *end = rt->move + rt->moves;
 
 	for (mv = rt->move; mv < end; mv++) {
-		bool error = newly_lost(mv) || (!lost && (mv->cause == REMAP_CAUSE_WRITE ||
-							  mv->cause == REMAP_CAUSE_READ));
+		bool error = newly_lost(mv) || (!lost && from_error(mv->cause));
 
 		if (mv->phase != REMAP_MOVE_WRITE || !error)
 			continue;
@@ -538,24 +555,30 @@ static void judge_devices(struct remap_target *rt, bool lost)
 		else
 			spare = true;
 	}
-	if (data && !data_answers(rt)) {
+	if (data)
+		answer = ask_data(rt);
+	if (answer == ANSWER_ERRORS) {
 		DMERR("%s: %s does not answer anywhere: not bad blocks but a dead disk", rt->name,
 		      rt->data_dev->name);
 		rt->paused = true;
 		remap_set_state(rt, REMAP_PAUSED);
-	} else {
-		data = false;
 	}
+	if (answer == ANSWER_LATE)
+		DMERR_LIMIT("%s: %s does not answer in time: nothing of it is called lost",
+			    rt->name, rt->data_dev->name);
 	if (spare && !remap_meta_answers(&rt->meta)) {
 		DMERR("%s: spare %s does not answer", rt->name, rt->spare_dev->name);
 		remap_set_state(rt, REMAP_FAILED);
 	} else {
 		spare = false;
 	}
-	for (mv = rt->move; mv < end; mv++)
+	for (mv = rt->move; mv < end; mv++) {
+		bool dead = answer == ANSWER_ERRORS || (answer == ANSWER_LATE && newly_lost(mv));
+
 		if (mv->phase == REMAP_MOVE_WRITE &&
-		    (spare || (data && mv->old == REMAP_NO_SLOT)))
+		    (spare || (dead && mv->old == REMAP_NO_SLOT)))
 			fail(mv, BLK_STS_IOERR);
+	}
 }
 
 /*

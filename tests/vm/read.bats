@@ -20,6 +20,7 @@ teardown() {
 	dmsetup remove --retry top 2>/dev/null || true
 	dmsetup remove --retry t 2>/dev/null || true
 	dmsetup resume under 2>/dev/null || true
+	dmsetup wipe_table --noudevsync under 2>/dev/null || true
 	dmsetup remove --retry t 2>/dev/null || true
 	dmsetup remove --retry under 2>/dev/null || true
 	dmsetup remove --retry cut 2>/dev/null || true
@@ -394,6 +395,37 @@ cut() {
 	dmsetup remove --retry t
 	dmsetup remove --retry under
 	dmsetup remove --retry inner
+}
+
+# All but one block answers after a minute, which fails at once: what is read to see whether the
+# disk answers is still on its way when that is to be known.
+@test "a disk that answers with errors alone, and else not in time, has lost nothing" {
+	local i
+	modprobe dm-delay
+	dmsetup create under --table "0 131072 linear $DATA 0"
+	settle
+	remapctl create t --data /dev/mapper/under --spare "$SPARE"
+	pattern write "$T" 0 131072 1 2048
+	settle
+	bad data 40000 40007
+	replace under "$(printf '%s\n' "0 40000 delay $DATA 0 60000" "40000 8 linear $DATA 40000" \
+		"40008 91064 delay $DATA 40008 60000")"
+	for i in 1 2; do	# the second time, none can be asked at all
+		run -1 pattern verify "$T" 40000 8 1
+		expect lost_sectors 0
+		expect relocations 0
+		expect state active
+	done
+	# nothing is lost by a write of a whole block
+	pattern write "$T" 40000 8 2
+	expect relocations 1
+	# it answers: what does not read now is lost
+	replace under "0 131072 linear $DATA 0"
+	bad data 50000 50000
+	run -1 pattern verify "$T" 50000 8 1
+	expect lost_sectors 1
+	pattern verify "$T" 40000 8 2
+	pattern verify "$T" 0 40000 1
 }
 
 # A table in the place of another, under I/O.
