@@ -930,6 +930,9 @@ static unsigned int report_moves(struct remap_target *rt)
 		trace_remap_relocate_end(rt->dev, rt->ti->begin + sector, mv->cause,
 					 error ? mv->old : mv->slot, error);
 		if (mv->phase == REMAP_MOVE_LATER) {
+			/* storm() counts it again when it is its turn */
+			if (from_error(mv->cause) && rt->window_moves)
+				rt->window_moves--;
 			fail_bios(rt, mv);
 			continue;
 		}
@@ -1075,7 +1078,7 @@ static void move_for(struct remap_target *rt, struct bio *bio, u64 block, u32 va
 {
 	struct remap_bio *rb = remap_bio(bio);
 
-	if (rt->state != REMAP_ACTIVE || (cause != REMAP_CAUSE_LOST_WRITE && storm(rt))) {
+	if (rt->state != REMAP_ACTIVE || (from_error(cause) && storm(rt))) {
 		rb->error = bio_error(bio);
 		return;
 	}

@@ -446,7 +446,8 @@ not() {
 	dmsetup create disk0 --table "$(printf '%s\n' "0 65536 linear $DATA 0" \
 		"65536 65536 linear /dev/mapper/under 0")"
 	# udev's reads of bad blocks are not to be relocations
-	remapctl create t --data /dev/mapper/disk0 --spare "$SPARE" --option on_read_error=pass
+	remapctl create t --data /dev/mapper/disk0 --spare "$SPARE" --option on_read_error=pass \
+		--option burst=200
 	pattern write "$T" 0 131072 1 2048
 	dmsetup suspend under
 	pattern write "$T" 65536 8 2 3>&- &
@@ -457,20 +458,23 @@ not() {
 	pattern verify "$T" 8000 8 2
 	expect slots_used 1
 	expect stuck 0
-	bad data 4 4			# leaf 0, the same part as leaf 32
-	pattern write "$T" 0 8 2 3>&- &
+	bad data 0 1023			# leaf 0, the same part as leaf 32
+	pattern write "$T" 0 1024 2 1024 3>&- &
 	second=$!
 	wait_for 60 test_stuck
 	remapctl list t >/dev/null
-	pattern verify "$T" 8 800 1
+	pattern verify "$T" 1024 800 1
+	# each of its 128 blocks several times: that they wait is not what burst is about
+	wait_for 60 busier data $(($(requests data) + 4 * 128))
+	expect state active
 	bad data 12000 12000
 	pattern write "$T" 12000 8 2
 	expect slots_used 2
 	dmsetup resume under
 	wait "$writer" "$second"
 	wait_for 30 not test_stuck
-	expect slots_used 3
-	pattern verify "$T" 0 8 2
+	expect slots_used 130
+	pattern verify "$T" 0 1024 2
 	pattern verify "$T" 65536 8 2
 	pattern verify "$T" 65544 8000 1
 	remapctl stop t
