@@ -528,6 +528,13 @@ static int check_devices(struct dm_target *ti, struct remap_target *rt)
 		ti->error = "Devices have larger logical sectors than the spare was formatted for";
 		return -EINVAL;
 	}
+	/* older kernels take it from a target unchecked, and their page cache cannot serve it */
+	if (s->sector_size > max_t(unsigned int, lbs, PAGE_SIZE)) {
+		DMERR("%s: spare was formatted for logical sectors of %u bytes, a page has %lu",
+		      rt->name, s->sector_size, PAGE_SIZE);
+		ti->error = "Spare was formatted for logical sectors larger than a page";
+		return -EINVAL;
+	}
 	if (bdev_is_zoned(rt->data) || bdev_is_zoned(rt->spare)) {
 		ti->error = "Zoned devices are not supported";
 		return -EINVAL;

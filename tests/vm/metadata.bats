@@ -154,8 +154,8 @@ overwrite() { # OFFSET BYTES SOURCE
 	rm /tmp/huge
 }
 
-# Set a feature word of every superblock on the spare, and make the checksums right again.
-set_features() { # OFFSET VALUE
+# Set a word of every superblock on the spare, and make the checksums right again.
+set_word() { # OFFSET VALUE
 	PYTHONPATH=$BATS_TEST_DIRNAME python3 - /tmp/whole /tmp/changed "$@" <<-'PY'
 		import struct, sys
 		from reader import BLOCK, MAGIC, crc32c
@@ -178,13 +178,13 @@ set_features() { # OFFSET VALUE
 	remapctl stop t
 	dd if="$SPARE" of=/tmp/whole bs=1M iflag=direct status=none
 
-	set_features 184 0x8000000000000000
+	set_word 184 0x8000000000000000
 	run -1 --separate-stderr remapctl start t --data "$DATA" --spare "$SPARE"
 	[[ $stderr == *"features"* ]]
 	run -1 dmsetup create t --table "0 131072 remap $DATA 0 $SPARE 0"
 	cmp /tmp/changed "$SPARE"
 
-	set_features 176 2
+	set_word 176 2
 	dmsetup create t --table "0 131072 remap $DATA 0 $SPARE 0"
 	expect state readonly
 	check_all
@@ -193,13 +193,29 @@ set_features() { # OFFSET VALUE
 	remapctl stop t
 	cmp /tmp/changed "$SPARE"
 
-	set_features 168 4
+	set_word 168 4
 	remapctl start t --data "$DATA" --spare "$SPARE"
 	expect state active
 	check_all
 	remapctl stop t
 	dd if=/tmp/whole of="$SPARE" bs=1M oflag=direct conv=notrunc status=none
 	remapctl start t --data "$DATA" --spare "$SPARE"
+}
+
+# Where a page is smaller than a logical sector, older kernels read by a null pointer.
+@test "logical sectors larger than a page are refused" {
+	remapctl stop t
+	dd if="$SPARE" of=/tmp/own bs=1M iflag=direct status=none
+	remapctl format --data "$DATA" --spare "$SPARE" --block-size 16384 --force
+	dd if="$SPARE" of=/tmp/whole bs=1M iflag=direct status=none
+	set_word 80 $((16384 | 16384 << 32))
+	[[ $(remapctl dump --spare "$SPARE" --json | jq .sector_size) == 16384 ]]
+	run -1 dmsetup create t --table "0 131072 remap $DATA 0 $SPARE 0"
+	dmesg | tail -n 20 | grep "for logical sectors of 16384 bytes, a page has 4096"
+	cmp /tmp/changed "$SPARE"
+	dd if=/tmp/own of="$SPARE" bs=1M oflag=direct conv=notrunc status=none
+	remapctl start t --data "$DATA" --spare "$SPARE"
+	check_all
 }
 
 @test "all five destroyed: start refuses, and the disk is untouched" {
