@@ -245,7 +245,8 @@ static bool bio_in_block(struct remap_target *rt, struct bio *bio, u64 block, u3
  * grace period whoever missed the marks has counted itself, in the old epoch (or the one before,
  * which was drained); after the second nobody counts into the old epoch any more. From then on
  * its counters only fall, and a sum over all CPUs, taken at leisure, is zero only if all of them
- * have arrived.
+ * have arrived. A third grace period orders what they did, as far as CPUs did it, before what is
+ * read from now on: nothing else stands between it and the count that fell.
  *
  * A device may take its time, or never answer. Relocations elsewhere are not to wait for that:
  * each part of the disk has counters and an epoch of its own, and after a while we go on without
@@ -310,6 +311,7 @@ static unsigned int drain(struct remap_target *rt, unsigned int parts)
 		usleep_range(nap, 2 * nap);
 		nap = min(2 * nap, 2000U);
 	}
+	synchronize_rcu();
 	return left;
 }
 
