@@ -1569,11 +1569,12 @@ static void worker(struct work_struct *work)
 		while ((bio = bio_list_pop(&waiting)))
 			handle_waiting(rt, bio, &failed);
 		handle_failed(rt, &failed);
-		if (req) {
+		if (req)
 			handle_request(rt, req);
-			complete(&req->done);
-		}
 		tidy(rt);
+		/* who swaps the table waits for messages, and for nothing of this after them */
+		if (req)
+			complete(&req->done);
 		cond_resched();
 	}
 	memalloc_noio_restore(noio);

@@ -717,7 +717,6 @@ static int remap_preresume(struct dm_target *ti)
 		spare_release(rt);
 		return -EBUSY;
 	}
-	rt->loaded = true;
 	/*
 	 * Of what the table that this one replaces has written; else the first flush is to do it.
 	 * It has a number like all others: what is written from now on notes a higher one.
@@ -734,6 +733,8 @@ static int remap_preresume(struct dm_target *ti)
 	DMINFO("%s: %llu blocks of %u bytes, %u of %u slots used, %u of %u replicas", rt->name,
 	       rt->map.blocks, rt->meta.super.block_size, rt->meta.slots_used,
 	       rt->meta.layout.slots, remap_meta_replicas_ok(&rt->meta), REMAP_ZONES);
+	/* messages come as soon as they like, and the worker with them: all is as it has to be */
+	smp_store_release(&rt->loaded, true);
 	return 0;
 }
 
@@ -931,7 +932,7 @@ static int remap_message(struct dm_target *ti, unsigned int argc, char **argv, c
 
 	if (!argc)
 		return -EINVAL;
-	if (!rt->loaded)
+	if (!smp_load_acquire(&rt->loaded))
 		return -ENXIO;
 	if (mutex_lock_interruptible(&rt->message_lock))
 		return -EINTR;
