@@ -909,8 +909,8 @@ static void fail_bios(struct remap_target *rt, const struct remap_move *mv)
 	bio_list_for_each(bio, &rt->now) {
 		if (!bio_in_block(rt, bio, mv->block, &within, &count))
 			continue;
-		/* a read that has got all it wanted asks for nothing to move */
-		if (!op_is_write(bio_op(bio)) && !remap_bio(bio)->moving)
+		/* one that has got all it wanted, or is written already, needs nothing to move */
+		if (!remap_bio(bio)->moving)
 			continue;
 		if (mv->phase == REMAP_MOVE_LATER)
 			remap_bio(bio)->later = true;

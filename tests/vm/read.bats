@@ -15,6 +15,7 @@ setup() {
 }
 
 teardown() {
+	udevadm control --start-exec-queue
 	end_mirror
 	dmsetup remove --retry paths 2>/dev/null || true
 	dmsetup remove --retry top 2>/dev/null || true
@@ -22,8 +23,8 @@ teardown() {
 	dmsetup resume under 2>/dev/null || true
 	dmsetup wipe_table --noudevsync under 2>/dev/null || true
 	dmsetup remove --retry t 2>/dev/null || true
-	dmsetup remove --retry under 2>/dev/null || true
 	dmsetup remove --retry cut 2>/dev/null || true
+	dmsetup remove --retry under 2>/dev/null || true
 	remove_null_blk data
 	remove_null_blk spare
 }
@@ -426,6 +427,53 @@ cut() {
 	expect lost_sectors 1
 	pattern verify "$T" 40000 8 2
 	pattern verify "$T" 0 40000 1
+}
+
+# Both are looked at together, since the worker waits for the block of a message all the while.
+@test "a write that has arrived does not fail because another bio's block cannot move" {
+	local message writer reader status=0
+	modprobe dm-delay
+	dmsetup create under --table "0 8 linear $DATA 17000"
+	dmsetup create cut --table "$(printf '%s\n' "0 17000 linear $DATA 0" \
+		"17000 8 linear /dev/mapper/under 0" "17008 114064 linear $DATA 17008")"
+	settle
+	remapctl create t --data /dev/mapper/cut --spare "$SPARE"
+	pattern write "$T" 0 131072 1 2048
+	remapctl remap t 40000+$((($(field slots_total) - 1) * 8))
+	settle
+	udevadm control --stop-exec-queue	# it would want to read, too
+	replace under "0 8 delay $DATA 17000 600000"
+	remapctl remap t 17000+8 3>&- &		# into the last slot
+	message=$!
+	wait_for 60 is_held
+	bad data 20000 20000
+	pattern write "$T" 20000 1 2 3>&- &
+	writer=$!
+	wait_for 60 queued_are 1
+	good data 20000 20000
+	bad data 20004 20004
+	pattern verify "$T" 20004 1 1 3>&- &
+	reader=$!
+	wait_for 60 queued_are 2
+	replace under "0 8 linear $DATA 17000"
+	wait "$writer"
+	wait "$reader" || status=$?
+	wait "$message"
+	udevadm control --start-exec-queue
+	((status == 1))
+	expect state exhausted
+	expect lost_sectors 0
+	pattern verify "$T" 20000 1 2
+	pattern verify "$T" 17000 3000 1
+	remapctl stop t
+}
+
+is_held() {
+	dmsetup status --noflush under | grep -q " delay [1-9]"
+}
+
+queued_are() { # BIOS
+	[[ $(field queued) == "$1" ]]
 }
 
 # A table in the place of another, under I/O.
