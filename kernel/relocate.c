@@ -1305,6 +1305,10 @@ static void handle_failed(struct remap_target *rt, struct bio_list *list)
 			bio_finish(rt, bio, bio->bi_status ?: BLK_STS_IOERR);
 			continue;
 		}
+		if (bio->bi_opf & REQ_FUA && !remap_flush_again(rt)) {
+			bio_finish(rt, bio, BLK_STS_IOERR);
+			continue;
+		}
 		/* what has not been sent yet, a write to where a remapped block is, may well go */
 		rb->error = rt->state == REMAP_PAUSED ? bio->bi_status : BLK_STS_OK;
 		rb->moving = false;

@@ -33,18 +33,25 @@
  * to a slot that is done notes the current number, and if it is there already, writes nothing.
  * A flush that has succeeded covers all writes that noted a lower number than its own.
  */
+static void raise(atomic64_t *number, s64 to)
+{
+	s64 at = atomic64_read(number);
+
+	while (at < to && !atomic64_try_cmpxchg(number, &at, to))
+		;
+}
+
 static void note_slot_write(struct remap_target *rt)
 {
-	s64 now = atomic64_read(&rt->flushes);
-	s64 at = atomic64_read(&rt->written_at);
-
-	while (at < now && !atomic64_try_cmpxchg(&rt->written_at, &at, now))
-		;
+	raise(&rt->written_at, atomic64_read(&rt->flushes));
 }
 
 static int map_flush(struct remap_target *rt, struct remap_bio *rb, struct bio *bio)
 {
+	rb->rt = rt;
 	if (dm_bio_get_target_bio_nr(bio) == 0) {
+		rb->flush = atomic64_read(&rt->flushes);
+		rb->way |= REMAP_FLUSHES;
 		bio_set_dev(bio, rt->data);
 		return DM_MAPIO_REMAPPED;
 	}
@@ -54,19 +61,57 @@ static int map_flush(struct remap_target *rt, struct remap_bio *rb, struct bio *
 		bio_endio(bio);
 		return DM_MAPIO_SUBMITTED;
 	}
-	rb->way |= REMAP_WRITES_SPARE;
-	rb->rt = rt;
+	rb->way |= REMAP_FLUSHES | REMAP_WRITES_SPARE;
 	bio_set_dev(bio, rt->spare);
 	return DM_MAPIO_REMAPPED;
 }
 
-static void flush_done(struct remap_target *rt, struct remap_bio *rb)
+/*
+ * A write that is to follow a flush (REQ_PREFLUSH) becomes two: device-mapper sends the flush by
+ * itself, then the data, however the flush went. A journal's commit would be written to the one
+ * device, and what it speaks of be gone from the cache of the other. So from when a flush of a
+ * device has failed until a later one succeeds, writes with REQ_FUA, as commits are, go to the
+ * worker, which tries to flush first. Since a failure has a number, too, it is known which one is
+ * later; those of the data device have that of the latest flush of the spare.
+ */
+static void flush_failed(struct remap_target *rt, bool spare)
 {
-	s64 covered = rb->flush - 1;
-	s64 at = atomic64_read(&rt->clean_at);
+	raise(&rt->unflushed[spare], atomic64_inc_return(&rt->flushes));
+}
 
-	while (at < covered && !atomic64_try_cmpxchg(&rt->clean_at, &at, covered))
-		;
+static void flush_done(struct remap_target *rt, bool spare, s64 number)
+{
+	s64 failed = atomic64_read(&rt->unflushed[spare]);
+
+	if (spare)
+		raise(&rt->clean_at, number - 1);
+	if (failed && failed <= number)
+		atomic64_cmpxchg(&rt->unflushed[spare], failed, 0);
+}
+
+static bool is_unflushed(struct remap_target *rt)
+{
+	/* nothing was written to a spare that is read-only, and the worker is not to begin */
+	return (atomic64_read(&rt->unflushed[0]) || atomic64_read(&rt->unflushed[1])) &&
+	       !rt->meta.readonly;
+}
+
+bool remap_flush_again(struct remap_target *rt)
+{
+	struct block_device *device[] = { rt->data, rt->spare };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(device); i++) {
+		s64 number;
+
+		if (!atomic64_read(&rt->unflushed[i]))
+			continue;
+		number = atomic64_inc_return(&rt->flushes);
+		if (blkdev_issue_flush(device[i]))
+			return false;
+		flush_done(rt, i, number);
+	}
+	return true;
 }
 
 /* What becomes of a bio in which a block has a value. */
@@ -196,6 +241,20 @@ static noinline notrace int map_block(struct remap_target *rt, struct remap_bio 
 	return map_to_data(rt, rb, bio, sector);
 }
 
+/* Likewise for what is to be durable where a flush before it has failed. */
+static noinline int map_unflushed(struct remap_target *rt, struct remap_bio *rb, struct bio *bio,
+				  sector_t sector)
+	__releases(RCU_SCHED)
+{
+	rcu_read_unlock_sched();
+	map_to_data(rt, rb, bio, sector);
+	if (bio->bi_opf & REQ_NOWAIT)
+		bio_wouldblock_error(bio);
+	else
+		remap_relocator_take(rt, &rt->failed, bio);
+	return DM_MAPIO_SUBMITTED;
+}
+
 /* The rest of map() for what is in more than one block; leaves its RCU section. */
 static noinline int map_blocks(struct remap_target *rt, struct remap_bio *rb, struct bio *bio,
 			       sector_t sector, u64 first, u64 last)
@@ -204,8 +263,11 @@ static noinline int map_blocks(struct remap_target *rt, struct remap_bio *rb, st
 	u64 block;
 	u32 value;
 
-	if (op_is_write(bio_op(bio)))
+	if (op_is_write(bio_op(bio))) {
+		if (unlikely(bio->bi_opf & REQ_FUA) && is_unflushed(rt))
+			return map_unflushed(rt, rb, bio, sector);
 		remap_count(rt, rb, first, last);
+	}
 	if (unlikely(remap_map_touches(&rt->map, first, last))) {
 		block = remap_map_next(&rt->map, first, last, &value);
 		if (block != REMAP_MAP_END)
@@ -256,8 +318,11 @@ static int remap_map(struct dm_target *ti, struct bio *bio)
 	rcu_read_lock_sched();
 	if (unlikely(first != last))
 		return map_blocks(rt, rb, bio, sector, first, last);
-	if (likely(op_is_write(bio_op(bio))))	/* lest writes jump twice */
+	if (likely(op_is_write(bio_op(bio)))) {	/* lest writes jump twice */
+		if (unlikely(bio->bi_opf & REQ_FUA) && is_unflushed(rt))
+			return map_unflushed(rt, rb, bio, sector);
 		remap_count(rt, rb, first, first);
+	}
 	entry = remap_map_root(&rt->map, first);
 	if (unlikely(entry) && remap_map_may_have(entry, first))
 		return map_block(rt, rb, bio, sector, first, entry);
@@ -299,12 +364,11 @@ static noinline int end_io_rare(struct remap_bio *rb)
 {
 	struct remap_target *rt;
 
-	if (!(rb->way & REMAP_ON_SPARE))
+	if (!(rb->way & (REMAP_ON_SPARE | REMAP_FLUSHES)))
 		return DM_ENDIO_DONE;
 	rt = rb->rt;
-	/* the block layer may have taken REQ_PREFLUSH away */
-	if (!rb->iter.bi_size)
-		flush_done(rt, rb);
+	if (rb->way & REMAP_FLUSHES)
+		flush_done(rt, rb->way & REMAP_WRITES_SPARE, rb->flush);
 	else if (rb->way & REMAP_WRITES_SPARE)
 		note_slot_write(rt);
 	/* not counted: there is a counter for that, too */
@@ -332,6 +396,8 @@ static noinline __noclone int end_io_failed(struct dm_target *ti, struct bio *bi
 	remap_uncount(rt, rb);
 	if (rb->done)
 		return DM_ENDIO_DONE;
+	if (rb->way & REMAP_FLUSHES)
+		flush_failed(rt, rb->way & REMAP_WRITES_SPARE);
 	if (is_for_worker(rt, rb, bio, *error)) {
 		remap_relocator_take(rt, &rt->failed, bio);
 		return DM_ENDIO_INCOMPLETE;
@@ -723,7 +789,9 @@ static int remap_preresume(struct dm_target *ti)
 	 */
 	flush = atomic64_inc_return(&rt->flushes);
 	if (!blkdev_issue_flush(rt->spare))
-		atomic64_set(&rt->clean_at, flush - 1);
+		flush_done(rt, true, flush);
+	else
+		flush_failed(rt, true);
 	if (rt->meta.readonly)
 		remap_set_state(rt, REMAP_READONLY);
 	else if (!remap_meta_whole(&rt->meta))

@@ -135,6 +135,8 @@ struct remap_target {
 	atomic64_t flushes ____cacheline_aligned_in_smp;	/* flushes begun */
 	atomic64_t written_at;		/* value of flushes at the last write to a slot */
 	atomic64_t clean_at;		/* writes up to this value have been flushed */
+	/* its value when a flush failed and none has succeeded since, else 0: data, spare */
+	atomic64_t unflushed[2];
 
 	/* bios that the worker is to look at */
 	spinlock_t lock ____cacheline_aligned_in_smp;
@@ -200,6 +202,7 @@ struct remap_target {
 #define REMAP_COUNTER		0x00ff	/* mask */
 #define REMAP_READS_SPARE	0x0100	/* it went to a slot */
 #define REMAP_WRITES_SPARE	0x0200	/* likewise, or is the spare's flush */
+#define REMAP_FLUSHES		0x0400	/* it is a flush */
 #define REMAP_ON_SPARE		(REMAP_READS_SPARE | REMAP_WRITES_SPARE)
 
 /* What the target remembers of each bio. */
@@ -210,7 +213,7 @@ struct remap_bio {
 	bool moving;			/* the worker's: a block of it moves */
 	bool later;			/* the worker's: a block of it could not move now */
 	blk_status_t error;		/* the worker's verdict */
-	u64 flush;			/* a flush of the spare: its number */
+	u64 flush;			/* a flush: its number */
 	/* so that end_io() need not keep the target for after dm_per_bio_data() */
 	struct remap_inflight __percpu *inflight;	/* the target's, if it is counted */
 	struct remap_target *rt;	/* if it is, or was, for the spare */
@@ -282,6 +285,11 @@ static inline bool remap_error_is_medium(blk_status_t error)
 {
 	return error == BLK_STS_MEDIUM || error == BLK_STS_PROTECTION || error == BLK_STS_IOERR;
 }
+
+/* target.c */
+
+/** remap_flush_again() - flush what failed to be. May sleep. Return: is all of it flushed now? */
+bool remap_flush_again(struct remap_target *rt);
 
 /* relocate.c */
 

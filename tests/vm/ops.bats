@@ -730,3 +730,57 @@ fsync_at() { # SECTOR
 	wait_for 20 state_is failed
 	run ! fsync_at 800
 }
+
+# A journal's commit asks for a flush before it, of which device-mapper forgets that it failed.
+@test "a file system is told that the spare could not be flushed before its commit" {
+	local type sector
+	for type in ext4 xfs; do
+		make_null_blk data 512
+		make_null_blk spare 8 cache_size=1
+		remapctl create t --data "$DATA" --spare "$SPARE"
+		if [[ $type == xfs ]]; then mkfs.xfs -q -K "$T"; else mkfs.ext4 -q "$T"; fi
+		mkdir -p /mnt/t
+		mount "$T" /mnt/t
+		head -c 4096 /dev/urandom >/mnt/t/file
+		sync /mnt/t/file
+		sector=$(filefrag -b512 -v /mnt/t/file | awk -F'[ .:]+' '/^ *0:/ { print $5 }')
+		remapctl remap t "$sector+8"
+		sync
+		# into the spare's cache, and something to commit
+		dd if=/dev/zero of=/mnt/t/file bs=4096 count=1 oflag=direct conv=notrunc status=none
+		chmod 600 /mnt/t/file
+		remove_null_blk spare
+		run -1 sync /mnt/t/file
+		umount /mnt/t
+		remapctl stop t
+		remove_null_blk data
+	done
+}
+
+@test "writes that are to be durable go on when what could not be flushed is" {
+	local disks disk
+	make_null_blk data 64
+	mapfile -t disks < <(make_scsi_debug 8)
+	disk=${disks[0]}
+	remapctl create t --data "$DATA" --spare "$disk"
+	pattern write "$T" 0 131072 1 2048
+	remapctl remap t 0+8
+	pattern write "$T" 0 8 2
+	fsync_at 800
+	pattern write "$T" 0 8 3
+	echo offline >"/sys/block/${disk#/dev/}/device/state"
+	run ! fsync_at 800
+	wait_for 20 state_is failed
+	run ! pattern --dsync write "$T" 2000 8 3
+	run ! pattern --dsync write "$T" 2000 1600 3
+	echo running >"/sys/block/${disk#/dev/}/device/state"
+	pattern --dsync write "$T" 3000 8 3
+	pattern --dsync write "$T" 4000 1600 3
+	remapctl reset t
+	expect state active
+	pattern verify "$T" 0 8 3
+	pattern verify "$T" 3000 8 3
+	pattern verify "$T" 4000 1600 3
+	pattern verify "$T" 5600 120000 1
+	expect lost_sectors 0
+}
