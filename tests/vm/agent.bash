@@ -186,7 +186,8 @@ failing_disk() {
 	dmsetup create under --table "0 131072 linear $DATA 0"
 	settle
 	remapctl create t --data /dev/mapper/under --spare "$SPARE" --option on_read_error=relocate
-	pattern write "$T" 0 131072 3
+	# in small pieces: of one that is slow, on a slow machine, the agent reads every block
+	pattern write "$T" 0 131072 3 256
 	udevadm control --stop-exec-queue	# it would want to read, too
 	application 3>&- &
 	APPLICATION=$!
