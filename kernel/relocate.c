@@ -932,8 +932,8 @@ static unsigned int report_moves(struct remap_target *rt)
 		trace_remap_relocate_end(rt->dev, rt->ti->begin + sector, mv->cause,
 					 error ? mv->old : mv->slot, error);
 		if (mv->phase == REMAP_MOVE_LATER) {
-			/* storm() counts it again when it is its turn */
-			if (from_error(mv->cause) && rt->window_moves)
+			/* storm() counts it again when it is its turn; not the slots it costs */
+			if (from_error(mv->cause) && !mv->tries && rt->window_moves)
 				rt->window_moves--;
 			fail_bios(rt, mv);
 			continue;
@@ -1291,6 +1291,7 @@ static void settle_failed(struct remap_target *rt, struct bio *bio)
 /* Failed reads and writes, and writes to lost sectors: all of @list, to the end. */
 static void handle_failed(struct remap_target *rt, struct bio_list *list)
 {
+	bool unflushed = false;
 	struct bio *bio;
 
 	bio_list_init(&rt->now);
@@ -1305,7 +1306,9 @@ static void handle_failed(struct remap_target *rt, struct bio_list *list)
 			bio_finish(rt, bio, bio->bi_status ?: BLK_STS_IOERR);
 			continue;
 		}
-		if (bio->bi_opf & REQ_FUA && !remap_flush_again(rt)) {
+		/* a device may take its time to fail a flush: one for all that are here */
+		unflushed = unflushed || (bio->bi_opf & REQ_FUA && !remap_flush_again(rt));
+		if (unflushed && bio->bi_opf & REQ_FUA) {
 			bio_finish(rt, bio, BLK_STS_IOERR);
 			continue;
 		}

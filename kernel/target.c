@@ -89,10 +89,17 @@ static void flush_done(struct remap_target *rt, bool spare, s64 number)
 		atomic64_cmpxchg(&rt->unflushed[spare], failed, 0);
 }
 
+/* Of the spare not if a flush that was under way at the same time has covered all writes. */
+static bool is_device_unflushed(struct remap_target *rt, bool spare)
+{
+	return atomic64_read(&rt->unflushed[spare]) &&
+	       (!spare || atomic64_read(&rt->written_at) > atomic64_read(&rt->clean_at));
+}
+
 static bool is_unflushed(struct remap_target *rt)
 {
 	/* nothing was written to a spare that is read-only, and the worker is not to begin */
-	return (atomic64_read(&rt->unflushed[0]) || atomic64_read(&rt->unflushed[1])) &&
+	return (is_device_unflushed(rt, false) || is_device_unflushed(rt, true)) &&
 	       !rt->meta.readonly;
 }
 
@@ -104,11 +111,14 @@ bool remap_flush_again(struct remap_target *rt)
 	for (i = 0; i < ARRAY_SIZE(device); i++) {
 		s64 number;
 
-		if (!atomic64_read(&rt->unflushed[i]))
+		if (!is_device_unflushed(rt, i))
 			continue;
 		number = atomic64_inc_return(&rt->flushes);
-		if (blkdev_issue_flush(device[i]))
+		if (blkdev_issue_flush(device[i])) {
+			DMERR_LIMIT("%s: %s cannot be flushed: writes that are to be durable fail",
+				    rt->name, i ? rt->spare_dev->name : rt->data_dev->name);
 			return false;
+		}
 		flush_done(rt, i, number);
 	}
 	return true;
