@@ -216,7 +216,7 @@ struct remap_bio {
 	u64 flush;			/* a flush: its number */
 	/* so that end_io() need not keep the target for after dm_per_bio_data() */
 	struct remap_inflight __percpu *inflight;	/* the target's, if it is counted */
-	struct remap_target *rt;	/* if it is, or was, for the spare */
+	struct remap_target *rt;	/* if it is, or was, for the spare, or is a flush */
 };
 
 static inline struct remap_bio *remap_bio(struct bio *bio)

@@ -784,3 +784,22 @@ fsync_at() { # SECTOR
 	pattern verify "$T" 5600 120000 1
 	expect lost_sectors 0
 }
+
+# It would have arrived: the spare is well.
+@test "nothing durable is written to the spare while the data device could not be flushed" {
+	local disks disk
+	mapfile -t disks < <(make_scsi_debug 8)
+	disk=${disks[0]}
+	make_null_blk spare 4
+	remapctl create t --data "$disk" --spare "$SPARE"
+	pattern write "$T" 0 16384 1 2048
+	remapctl remap t 0+8
+	sync "$T"
+	echo offline >"/sys/block/${disk#/dev/}/device/state"
+	run ! sync "$T"
+	run ! pattern --dsync write "$T" 0 8 2
+	echo running >"/sys/block/${disk#/dev/}/device/state"
+	pattern verify "$T" 0 8 1
+	pattern --dsync write "$T" 0 8 3
+	pattern verify "$T" 0 8 3
+}

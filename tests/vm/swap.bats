@@ -11,8 +11,9 @@ load remap
 readonly SIZE=1048576 STEP=4096		# sectors; every so often a block of 8 is bad
 
 setup() {
-	local disk
+	local disk i
 
+	takes_long
 	load_module
 	modprobe virtio_blk
 	settle
@@ -55,7 +56,6 @@ got() { # HUGE_PAGES
 }
 
 @test "memory goes out over bad blocks and comes back, with none left to wait for" {
-	takes_long
 	mkswap -q "$T"
 	swapon "$T"
 	leave 120
