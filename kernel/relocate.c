@@ -39,9 +39,10 @@
 
 #define DM_MSG_PREFIX "remap"
 
-#define DRAIN_LIMIT	(5 * HZ)	/* then others have their turn */
+/* How long a device is waited for, to begin with, and at most if it does answer, but later */
+#define PATIENCE	(5 * HZ)
+#define PATIENCE_MAX	(80 * HZ)
 #define RETRY_DELAY	HZ
-#define PROBE_LIMIT	(5 * HZ)	/* no answer by then is no answer, not an error */
 
 static u64 block_of(const struct remap_target *rt, sector_t sector)
 {
@@ -250,7 +251,9 @@ static bool bio_in_block(struct remap_target *rt, struct bio *bio, u64 block, u3
  *
  * A device may take its time, or never answer. Relocations elsewhere are not to wait for that:
  * each part of the disk has counters and an epoch of its own, and after a while we go on without
- * those parts that are not drained. Their epoch does not turn again before they are.
+ * those parts that are not drained. Their epoch does not turn again before they are; and if they
+ * are, the next wait may be longer, for else a device that takes longer for each of its writes
+ * would never see an end of them.
  */
 static unsigned long inflight(const struct remap_target *rt, unsigned int counter)
 {
@@ -289,25 +292,42 @@ unsigned long remap_relocator_stuck(const struct remap_target *rt)
 	return sum;
 }
 
+/* How long to wait the next time, after an answer that took so long. */
+static unsigned long patience(unsigned long waited)
+{
+	return clamp(2 * waited, (unsigned long)PATIENCE, (unsigned long)PATIENCE_MAX);
+}
+
 /* Return: which of @parts are not drained, for which there is no use in waiting longer. */
 static unsigned int drain(struct remap_target *rt, unsigned int parts)
 {
-	unsigned long since = jiffies, turned;
+	unsigned long since, waited, turned, open;
 	unsigned int left, part, nap = 20;
 
 	synchronize_rcu();
 	left = undrained(rt, parts);		/* none but those given up before */
-	parts &= ~left;
-	turned = parts;
-	for_each_set_bit(part, &turned, REMAP_PARTS + 1)
+	turned = parts & ~left;
+	for_each_set_bit(part, &turned, REMAP_PARTS + 1) {
+		if (rt->stuck & 1U << part)	/* it does answer, after all */
+			rt->patience[part] = patience(rt->patience[part]);
 		WRITE_ONCE(rt->counter[part], old_counter(rt, part));
+	}
 	synchronize_rcu();
+	since = jiffies;
+	open = turned;
 	for (;;) {
-		left |= undrained(rt, parts);
-		parts &= left;
-		if (!parts || time_after(jiffies, since + DRAIN_LIMIT))
+		turned = open;
+		open = undrained(rt, open);
+		waited = jiffies - since;
+		for_each_set_bit(part, &turned, REMAP_PARTS + 1) {
+			if (!(open & 1U << part))
+				rt->patience[part] = patience(waited);
+			else if (waited > rt->patience[part])
+				left |= 1U << part;
+		}
+		open &= ~left;
+		if (!open)
 			break;
-		left &= ~parts;
 		usleep_range(nap, 2 * nap);
 		nap = min(2 * nap, 2000U);
 	}
@@ -326,8 +346,8 @@ static void drain_batch(struct remap_target *rt)
 		parts |= 1U << remap_part_of(mv->block, mv->block);
 	left = drain(rt, parts);
 	if (left & ~rt->stuck)
-		DMERR("%s: a device has not answered I/Os for %u s; relocations near them wait",
-		      rt->name, DRAIN_LIMIT / HZ);
+		DMERR("%s: a device has not answered I/Os for %lu s; relocations near them wait",
+		      rt->name, rt->patience[__ffs(left & ~rt->stuck)] / HZ);
 	WRITE_ONCE(rt->stuck, (rt->stuck & ~parts) | left);
 	for (mv = rt->move; mv < end; mv++)
 		if (left & (1U << remap_part_of(mv->block, mv->block) | 1U << REMAP_PART_WIDE))
@@ -498,14 +518,15 @@ enum answer { ANSWER_GOOD, ANSWER_ERRORS, ANSWER_LATE };
  * Does the data device still give back anything? Asked at a few places far apart that are in
  * use and not known to be bad, so that one bad region does not answer for all of the disk. The
  * first good answer is enough; places that do not answer at all are not waited for, now or the
- * next time. One that has become smaller has not lost what is behind its end: it may be given it
- * back.
+ * next time. If they do later on, the next wait is longer. One that has become smaller has not
+ * lost what is behind its end: it may be given it back.
  */
 static enum answer ask_data(struct remap_target *rt)
 {
-	unsigned long mask = 0;
+	unsigned long since = jiffies, mask = 0;
+	enum answer answer;
 	unsigned int i, tries;
-	bool late;
+	bool answered = false;
 	u64 block;
 
 	if (bdev_nr_sectors(rt->data) < rt->data_start + rt->ti->len)
@@ -515,6 +536,8 @@ static enum answer ask_data(struct remap_target *rt)
 			i++;
 			continue;
 		}
+		answered = answered || rt->probe[i].late;
+		rt->probe[i].late = false;
 		/* the fractional parts of multiples of the golden ratio: never near each other */
 		rt->probe_at += 0x9e3779b9;
 		block = mul_u64_u32_shr(rt->map.blocks, rt->probe_at, 32);
@@ -523,14 +546,32 @@ static enum answer ask_data(struct remap_target *rt)
 		probe_begin(rt, &rt->probe[i], block);
 		mask |= 1UL << i++;
 	}
+	if (answered) {
+		rt->late = rt->late && rt->probe_patience == PATIENCE_MAX;
+		rt->probe_patience = patience(rt->probe_patience);
+	}
 	wait_event_timeout(rt->probed,
-			   any_probe(rt, mask, false) || !any_probe(rt, mask, true), PROBE_LIMIT);
-	late = any_probe(rt, (1UL << REMAP_PROBES) - 1, true);
+			   any_probe(rt, mask, false) || !any_probe(rt, mask, true),
+			   rt->probe_patience);
+	answer = mask ? ANSWER_ERRORS : ANSWER_GOOD;	/* or all of it is on the spare */
+	if (any_probe(rt, (1UL << REMAP_PROBES) - 1, true))
+		answer = ANSWER_LATE;
 	if (any_probe(rt, mask, false))
-		return ANSWER_GOOD;
-	if (late)
-		return ANSWER_LATE;
-	return mask ? ANSWER_ERRORS : ANSWER_GOOD;	/* or all of it is on the spare */
+		answer = ANSWER_GOOD;
+	if (answer != ANSWER_LATE) {
+		rt->probe_patience = patience(jiffies - since);
+		rt->late = false;
+		return answer;
+	}
+	for_each_set_bit(i, &mask, REMAP_PROBES)
+		rt->probe[i].late = smp_load_acquire(&rt->probe[i].busy);
+	if (!rt->late) {
+		DMERR("%s: %s does not answer in time: nothing of it is called lost", rt->name,
+		      rt->data_dev->name);
+		rt->late_since = jiffies;
+		rt->late = true;
+	}
+	return answer;
 }
 
 /*
@@ -538,12 +579,13 @@ static enum answer ask_data(struct remap_target *rt)
  * dead or gone? Of a dead disk every block is bad, and nothing is to be remapped or lost. @lost:
  * asked for blocks of which sectors would be lost, else for all that were met by an error.
  * The moves that depend on one that does not answer have failed then; where it may still do so,
- * those that would lose something have.
+ * those that would lose something have. A write that waits for one of these is tried again later,
+ * for a while: it is for nobody's sake that it would fail, if the device is only slow.
  */
 static void judge_devices(struct remap_target *rt, bool lost)
 {
 	enum answer answer = ANSWER_GOOD;
-	bool data = false, spare = false;
+	bool data = false, spare = false, wait;
 	struct remap_move *mv;
 	struct remap_move *end = rt->move + rt->moves;
 
@@ -565,9 +607,7 @@ static void judge_devices(struct remap_target *rt, bool lost)
 		rt->paused = true;
 		remap_set_state(rt, REMAP_PAUSED);
 	}
-	if (answer == ANSWER_LATE)
-		DMERR_LIMIT("%s: %s does not answer in time: nothing of it is called lost",
-			    rt->name, rt->data_dev->name);
+	wait = answer == ANSWER_LATE && !time_after(jiffies, rt->late_since + PATIENCE_MAX);
 	if (spare && !remap_meta_answers(&rt->meta)) {
 		DMERR("%s: spare %s does not answer", rt->name, rt->spare_dev->name);
 		remap_set_state(rt, REMAP_FAILED);
@@ -575,10 +615,14 @@ static void judge_devices(struct remap_target *rt, bool lost)
 		spare = false;
 	}
 	for (mv = rt->move; mv < end; mv++) {
-		bool dead = answer == ANSWER_ERRORS || (answer == ANSWER_LATE && newly_lost(mv));
+		bool late = answer == ANSWER_LATE && newly_lost(mv);
+		bool dead = (answer == ANSWER_ERRORS || late) && mv->old == REMAP_NO_SLOT;
 
-		if (mv->phase == REMAP_MOVE_WRITE &&
-		    (spare || (dead && mv->old == REMAP_NO_SLOT)))
+		if (mv->phase != REMAP_MOVE_WRITE || !(spare || dead))
+			continue;
+		if (!spare && wait && overlaid(rt, mv))
+			mv->phase = REMAP_MOVE_LATER;
+		else
 			fail(mv, BLK_STS_IOERR);
 	}
 }
@@ -1619,6 +1663,9 @@ int remap_relocator_init(struct remap_target *rt)
 	INIT_DELAYED_WORK(&rt->retry, retry);
 	rt->window_start = jiffies;
 
+	for (i = 0; i <= REMAP_PARTS; i++)
+		rt->patience[i] = PATIENCE;
+	rt->probe_patience = PATIENCE;
 	init_waitqueue_head(&rt->probed);
 	for (i = 0; i < REMAP_PROBES; i++) {
 		rt->probe[i].rt = rt;

@@ -88,6 +88,7 @@ struct remap_probe {
 	u8 *buf;
 	blk_status_t status;
 	bool busy;
+	bool late;			/* it was given up, which says nothing of now */
 };
 
 /* A message, handed to the worker by the one thread that holds message_lock. */
@@ -166,9 +167,13 @@ struct remap_target {
 	bool no_zeroes;			/* the data device fails to zero what it can write */
 	struct remap_part part[REMAP_BATCH];
 	unsigned int stuck;		/* bit p: part p has I/O that a device does not answer */
+	unsigned long patience[REMAP_PARTS + 1];	/* jiffies: so long a part is waited for */
 	u32 probe_at;			/* where the data device was probed last, pseudo-random */
 	struct remap_probe probe[REMAP_PROBES];
 	wait_queue_head_t probed;
+	unsigned long probe_patience;	/* jiffies: so long they are waited for */
+	bool late;			/* they were last given up, from late_since (jiffies) on */
+	unsigned long late_since;
 	unsigned int buf_order;		/* of all buffers for blocks */
 	unsigned long window_start;	/* jiffies */
 	unsigned int window_moves;

@@ -409,8 +409,7 @@ cut() {
 	pattern write "$T" 0 131072 1 2048
 	settle
 	bad data 40000 40007
-	replace under "$(printf '%s\n' "0 40000 delay $DATA 0 60000" "40000 8 linear $DATA 40000" \
-		"40008 91064 delay $DATA 40008 60000")"
+	slow_but_for_one 60000
 	for i in 1 2; do	# the second time, none can be asked at all
 		run -1 pattern verify "$T" 40000 8 1
 		expect lost_sectors 0
@@ -427,6 +426,80 @@ cut() {
 	expect lost_sectors 1
 	pattern verify "$T" 40000 8 2
 	pattern verify "$T" 0 40000 1
+}
+
+# Reads take eight seconds but for one block, which fails at once.
+@test "a disk that answers late is waited for: a write to a block with lost sectors arrives" {
+	modprobe dm-delay
+	dmsetup create under --table "0 131072 linear $DATA 0"
+	settle
+	remapctl create t --data /dev/mapper/under --spare "$SPARE"
+	pattern write "$T" 0 131072 1 2048
+	settle
+	bad data 40000 40003
+	slow_but_for_one 8000
+	pattern write "$T" 40000 1 2 3>&- &
+	writer=$!
+	wait_for 120 not kill -0 "$writer"
+	wait "$writer"
+	expect relocations 1
+	expect lost_sectors 3
+	expect state active
+	replace under "0 131072 linear $DATA 0"
+	pattern verify "$T" 40000 1 2
+	pattern verify "$T" 40004 8000 1
+}
+
+@test "a disk that takes its time for each of its errors is told from bad blocks" {
+	modprobe dm-delay
+	dmsetup create under --table "0 131072 linear $DATA 0"
+	settle
+	remapctl create t --data /dev/mapper/under --spare "$SPARE"
+	settle
+	bad data 0 131071
+	slow_but_for_one 8000
+	wait_for 120 paused_by_reads
+	expect lost_sectors 0
+	expect relocations 0
+}
+
+slow_but_for_one() { # MILLISECONDS
+	replace under "$(printf '%s\n' "0 40000 delay $DATA 0 $1" "40000 8 linear $DATA 40000" \
+		"40008 91064 delay $DATA 40008 $1")"
+}
+
+paused_by_reads() {
+	run -1 pattern verify "$T" 40000 8 1
+	state_is paused
+}
+
+# Writes far away take eight seconds, and there are always some: in the part of the disk in which a
+# block is to move, and across leaves of the map, which concerns all parts.
+@test "a block moves between writes of which each takes longer than a drain waits at first" {
+	local at mover
+	modprobe dm-delay
+	dmsetup create under --table "$(printf '%s\n' "0 65536 linear $DATA 0" \
+		"65536 65536 delay $DATA 65536 0 $DATA 65536 8000")"
+	settle
+	remapctl create t --data /dev/mapper/under --spare "$SPARE"
+	settle
+	for at in 65536 69628; do
+		while [[ ! -e $BATS_TEST_TMPDIR/enough ]]; do
+			pattern write "$T" $at 8 2
+		done 3>&- &
+	done
+	wait_for 60 is_held
+	bad data 0 0
+	pattern write "$T" 0 8 2 3>&- &
+	mover=$!
+	wait_for 120 not kill -0 "$mover"
+	wait "$mover"
+	touch "$BATS_TEST_TMPDIR/enough"
+	wait
+	expect slots_used 1
+	pattern verify "$T" 0 8 2
+	pattern verify "$T" 65536 8 2
+	pattern verify "$T" 69628 8 2
 }
 
 # Both are looked at together, since the worker waits for the block of a message all the while.
@@ -469,7 +542,7 @@ cut() {
 }
 
 is_held() {
-	dmsetup status --noflush under | grep -q " delay [1-9]"
+	dmsetup status --noflush under | grep -Eq " delay ([0-9]+ )?[1-9]"
 }
 
 queued_are() { # BIOS
