@@ -15,9 +15,15 @@ load_module() {
 	insmod "$DM_REMAP_KO"
 }
 
-# Bad sectors, by first and last, come and go while a null_blk device is in use.
+# Bad sectors, by first and last, come and go while a null_blk device is in use. In pieces, for
+# before 6.8 the kernel puts those of more than 512 in the wrong order, and finds but some of them.
 bad() { # DEVICE FIRST LAST
-	echo "+$2-$3" >"/sys/kernel/config/nullb/$1/badblocks"
+	local first last
+
+	for ((first = $2; first <= $3; first = last + 1)); do
+		last=$((first + 511 < $3 ? first + 511 : $3))
+		echo "+$first-$last" >"/sys/kernel/config/nullb/$1/badblocks"
+	done
 }
 
 good() { # DEVICE FIRST LAST
