@@ -1335,7 +1335,7 @@ static void settle_failed(struct remap_target *rt, struct bio *bio)
 /* Failed reads and writes, and writes to lost sectors: all of @list, to the end. */
 static void handle_failed(struct remap_target *rt, struct bio_list *list)
 {
-	bool unflushed = false;
+	bool flushed = false;
 	struct bio *bio;
 
 	bio_list_init(&rt->now);
@@ -1346,14 +1346,16 @@ static void handle_failed(struct remap_target *rt, struct bio_list *list)
 				    (rb->iter.bi_size >> SECTOR_SHIFT) - 1);
 		u64 run = last - block + 1;
 
-		if (!in_sectors(rt, rb)) {
-			bio_finish(rt, bio, bio->bi_status ?: BLK_STS_IOERR);
+		if (rb->way & REMAP_UNFLUSHED) {
+			/* it may take its time: one for all that are here */
+			if (!flushed)
+				remap_flush_again(rt);
+			flushed = true;
+			bio_finish(rt, bio, BLK_STS_IOERR);
 			continue;
 		}
-		/* a device may take its time to fail a flush: one for all that are here */
-		unflushed = unflushed || (bio->bi_opf & REQ_FUA && !remap_flush_again(rt));
-		if (unflushed && bio->bi_opf & REQ_FUA) {
-			bio_finish(rt, bio, BLK_STS_IOERR);
+		if (!in_sectors(rt, rb)) {
+			bio_finish(rt, bio, bio->bi_status ?: BLK_STS_IOERR);
 			continue;
 		}
 		/* what has not been sent yet, a write to where a remapped block is, may well go */

@@ -70,9 +70,11 @@ static int map_flush(struct remap_target *rt, struct remap_bio *rb, struct bio *
  * A write that is to follow a flush (REQ_PREFLUSH) becomes two: device-mapper sends the flush by
  * itself, then the data, however the flush went. A journal's commit would be written to the one
  * device, and what it speaks of be gone from the cache of the other. So from when a flush of a
- * device has failed until a later one succeeds, writes with REQ_FUA, as commits are, go to the
- * worker, which tries to flush first. Since a failure has a number, too, it is known which one is
- * later; those of the data device have that of the latest flush of the spare.
+ * device has failed until a later one succeeds, writes with REQ_FUA, as commits are, fail. The
+ * worker sees to it that there is a later one. That one succeeds does not mean that what the first
+ * did not write is not lost, so those that came before it fail all the same, as on one disk. Since
+ * a failure has a number, too, it is known which one is later; those of the data device have that
+ * of the latest flush of the spare.
  */
 static void flush_failed(struct remap_target *rt, bool spare)
 {
@@ -89,21 +91,23 @@ static void flush_done(struct remap_target *rt, bool spare, s64 number)
 		atomic64_cmpxchg(&rt->unflushed[spare], failed, 0);
 }
 
-/* Of the spare not if a flush that was under way at the same time has covered all writes. */
+/*
+ * Of the spare not if a flush that was under way at the same time has covered all writes, nor if
+ * it is read-only and there were none.
+ */
 static bool is_device_unflushed(struct remap_target *rt, bool spare)
 {
 	return atomic64_read(&rt->unflushed[spare]) &&
-	       (!spare || atomic64_read(&rt->written_at) > atomic64_read(&rt->clean_at));
+	       (!spare || (atomic64_read(&rt->written_at) > atomic64_read(&rt->clean_at) &&
+			   !rt->meta.readonly));
 }
 
 static bool is_unflushed(struct remap_target *rt)
 {
-	/* nothing was written to a spare that is read-only, and the worker is not to begin */
-	return (is_device_unflushed(rt, false) || is_device_unflushed(rt, true)) &&
-	       !rt->meta.readonly;
+	return is_device_unflushed(rt, false) || is_device_unflushed(rt, true);
 }
 
-bool remap_flush_again(struct remap_target *rt)
+void remap_flush_again(struct remap_target *rt)
 {
 	struct block_device *device[] = { rt->data, rt->spare };
 	unsigned int i;
@@ -114,14 +118,11 @@ bool remap_flush_again(struct remap_target *rt)
 		if (!is_device_unflushed(rt, i))
 			continue;
 		number = atomic64_inc_return(&rt->flushes);
-		if (blkdev_issue_flush(device[i])) {
-			DMERR_LIMIT("%s: %s cannot be flushed: writes that are to be durable fail",
-				    rt->name, i ? rt->spare_dev->name : rt->data_dev->name);
-			return false;
-		}
-		flush_done(rt, i, number);
+		DMERR_LIMIT("%s: a flush of %s failed: writes that were to be durable fail, too",
+			    rt->name, i ? rt->spare_dev->name : rt->data_dev->name);
+		if (!blkdev_issue_flush(device[i]))
+			flush_done(rt, i, number);
 	}
-	return true;
 }
 
 /* What becomes of a bio in which a block has a value. */
@@ -251,17 +252,15 @@ static noinline notrace int map_block(struct remap_target *rt, struct remap_bio 
 	return map_to_data(rt, rb, bio, sector);
 }
 
-/* Likewise for what is to be durable where a flush before it has failed. */
+/* Likewise for what is to be durable where a flush before it has failed: so does this. */
 static noinline int map_unflushed(struct remap_target *rt, struct remap_bio *rb, struct bio *bio,
 				  sector_t sector)
 	__releases(RCU_SCHED)
 {
 	rcu_read_unlock_sched();
 	map_to_data(rt, rb, bio, sector);
-	if (bio->bi_opf & REQ_NOWAIT)
-		bio_wouldblock_error(bio);
-	else
-		remap_relocator_take(rt, &rt->failed, bio);
+	rb->way |= REMAP_UNFLUSHED;
+	remap_relocator_take(rt, &rt->failed, bio);
 	return DM_MAPIO_SUBMITTED;
 }
 
@@ -503,6 +502,28 @@ static u64 spare_reclaim(struct remap_target *rt, u64 sectors)
 	}
 	mutex_unlock(&active_lock);
 	return before;
+}
+
+/* A flush that the table before this one was to do has failed: its commit may come to this one. */
+static void inherit_unflushed(struct remap_target *rt)
+{
+	struct mapped_device *md = dm_table_get_md(rt->ti->table);
+	struct remap_target *other;
+	unsigned int i;
+
+	mutex_lock(&active_lock);
+	list_for_each_entry(other, &active_spares, active) {
+		if (other == rt || dm_table_get_md(other->ti->table) != md ||
+		    !spares_overlap(rt, other))
+			continue;
+		for (i = 0; i < ARRAY_SIZE(rt->unflushed); i++) {
+			if (!is_device_unflushed(other, i))
+				continue;
+			flush_failed(rt, i);
+			note_slot_write(rt);
+		}
+	}
+	mutex_unlock(&active_lock);
 }
 
 static void spare_release(struct remap_target *rt)
@@ -802,6 +823,7 @@ static int remap_preresume(struct dm_target *ti)
 		flush_done(rt, true, flush);
 	else
 		flush_failed(rt, true);
+	inherit_unflushed(rt);
 	if (rt->meta.readonly)
 		remap_set_state(rt, REMAP_READONLY);
 	else if (!remap_meta_whole(&rt->meta))

@@ -208,6 +208,7 @@ struct remap_target {
 #define REMAP_READS_SPARE	0x0100	/* it went to a slot */
 #define REMAP_WRITES_SPARE	0x0200	/* likewise, or is the spare's flush */
 #define REMAP_FLUSHES		0x0400	/* it is a flush */
+#define REMAP_UNFLUSHED		0x0800	/* a flush before it failed, and so must it */
 #define REMAP_ON_SPARE		(REMAP_READS_SPARE | REMAP_WRITES_SPARE)
 
 /* What the target remembers of each bio. */
@@ -293,8 +294,8 @@ static inline bool remap_error_is_medium(blk_status_t error)
 
 /* target.c */
 
-/** remap_flush_again() - flush what failed to be. May sleep. Return: is all of it flushed now? */
-bool remap_flush_again(struct remap_target *rt);
+/** remap_flush_again() - flush what failed to be. May sleep. */
+void remap_flush_again(struct remap_target *rt);
 
 /* relocate.c */
 
