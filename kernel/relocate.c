@@ -41,7 +41,7 @@
 
 /* How long a device is waited for, to begin with, and at most if it does answer, but later */
 #define PATIENCE	(5 * HZ)
-#define PATIENCE_MAX	(80 * HZ)
+#define PATIENCE_MAX	(30 * HZ)	/* thrice for a batch: below two minutes */
 #define RETRY_DELAY	HZ
 
 static u64 block_of(const struct remap_target *rt, sector_t sector)
@@ -253,7 +253,7 @@ static bool bio_in_block(struct remap_target *rt, struct bio *bio, u64 block, u3
  * each part of the disk has counters and an epoch of its own, and after a while we go on without
  * those parts that are not drained. Their epoch does not turn again before they are; and if they
  * are, the next wait may be longer, for else a device that takes longer for each of its writes
- * would never see an end of them.
+ * would never see an end of them. Not while somebody waits for the worker.
  */
 static unsigned long inflight(const struct remap_target *rt, unsigned int counter)
 {
@@ -303,6 +303,7 @@ static unsigned int drain(struct remap_target *rt, unsigned int parts)
 {
 	unsigned long since, waited, turned, open;
 	unsigned int left, part, nap = 20;
+	bool hurry;
 
 	synchronize_rcu();
 	left = undrained(rt, parts);		/* none but those given up before */
@@ -319,10 +320,11 @@ static unsigned int drain(struct remap_target *rt, unsigned int parts)
 		turned = open;
 		open = undrained(rt, open);
 		waited = jiffies - since;
+		hurry = READ_ONCE(rt->suspending) || READ_ONCE(rt->request);
 		for_each_set_bit(part, &turned, REMAP_PARTS + 1) {
 			if (!(open & 1U << part))
 				rt->patience[part] = patience(waited);
-			else if (waited > rt->patience[part])
+			else if (waited > (hurry ? PATIENCE : rt->patience[part]))
 				left |= 1U << part;
 		}
 		open &= ~left;
@@ -346,8 +348,8 @@ static void drain_batch(struct remap_target *rt)
 		parts |= 1U << remap_part_of(mv->block, mv->block);
 	left = drain(rt, parts);
 	if (left & ~rt->stuck)
-		DMERR("%s: a device has not answered I/Os for %lu s; relocations near them wait",
-		      rt->name, rt->patience[__ffs(left & ~rt->stuck)] / HZ);
+		DMERR("%s: a device has not answered I/Os for %u s or more; relocations near wait",
+		      rt->name, PATIENCE / HZ);
 	WRITE_ONCE(rt->stuck, (rt->stuck & ~parts) | left);
 	for (mv = rt->move; mv < end; mv++)
 		if (left & (1U << remap_part_of(mv->block, mv->block) | 1U << REMAP_PART_WIDE))
@@ -371,6 +373,19 @@ static u32 overlaid(struct remap_target *rt, const struct remap_move *mv)
 		    bio_in_block(rt, bio, mv->block, &within, &count))
 			bits |= sector_bits(rt, within, count);
 	return bits;
+}
+
+/* Is there a write that waits for the block to move? */
+static bool is_for_write(struct remap_target *rt, const struct remap_move *mv)
+{
+	u32 within, count;
+	struct bio *bio;
+
+	bio_list_for_each(bio, &rt->now)
+		if (op_is_write(bio_op(bio)) && remap_bio(bio)->moving && !remap_bio(bio)->error &&
+		    bio_in_block(rt, bio, mv->block, &within, &count))
+			return true;
+	return false;
 }
 
 static void overlay(struct remap_target *rt, struct remap_move *mv)
@@ -565,13 +580,21 @@ static enum answer ask_data(struct remap_target *rt)
 	}
 	for_each_set_bit(i, &mask, REMAP_PROBES)
 		rt->probe[i].late = smp_load_acquire(&rt->probe[i].busy);
-	if (!rt->late) {
-		DMERR("%s: %s does not answer in time: nothing of it is called lost", rt->name,
-		      rt->data_dev->name);
+	if (!rt->late)
 		rt->late_since = jiffies;
-		rt->late = true;
-	}
+	rt->late = true;
 	return answer;
+}
+
+/* Was the data device last asked in vain, and is there no use yet in asking again? */
+static bool still_late(struct remap_target *rt)
+{
+	unsigned int i;
+
+	for (i = 0; i < REMAP_PROBES; i++)
+		if (rt->probe[i].late && !smp_load_acquire(&rt->probe[i].busy))
+			return false;
+	return rt->late && !time_after(jiffies, rt->late_since + PATIENCE_MAX);
 }
 
 /*
@@ -584,8 +607,8 @@ static enum answer ask_data(struct remap_target *rt)
  */
 static void judge_devices(struct remap_target *rt, bool lost)
 {
+	bool data = false, spare = false, late = rt->late, wait;
 	enum answer answer = ANSWER_GOOD;
-	bool data = false, spare = false, wait;
 	struct remap_move *mv;
 	struct remap_move *end = rt->move + rt->moves;
 
@@ -608,6 +631,9 @@ static void judge_devices(struct remap_target *rt, bool lost)
 		remap_set_state(rt, REMAP_PAUSED);
 	}
 	wait = answer == ANSWER_LATE && !time_after(jiffies, rt->late_since + PATIENCE_MAX);
+	if (answer == ANSWER_LATE && !(late && wait))
+		DMERR_LIMIT("%s: %s does not answer in time: nothing of it is called lost",
+			    rt->name, rt->data_dev->name);
 	if (spare && !remap_meta_answers(&rt->meta)) {
 		DMERR("%s: spare %s does not answer", rt->name, rt->spare_dev->name);
 		remap_set_state(rt, REMAP_FAILED);
@@ -615,12 +641,13 @@ static void judge_devices(struct remap_target *rt, bool lost)
 		spare = false;
 	}
 	for (mv = rt->move; mv < end; mv++) {
-		bool late = answer == ANSWER_LATE && newly_lost(mv);
-		bool dead = (answer == ANSWER_ERRORS || late) && mv->old == REMAP_NO_SLOT;
+		bool dead = answer == ANSWER_ERRORS || (answer == ANSWER_LATE && newly_lost(mv));
 
-		if (mv->phase != REMAP_MOVE_WRITE || !(spare || dead))
+		if (mv->phase != REMAP_MOVE_WRITE ||
+		    !(spare || (dead && mv->old == REMAP_NO_SLOT)))
 			continue;
-		if (!spare && wait && overlaid(rt, mv))
+		mv->asks = !spare && wait && is_for_write(rt, mv);
+		if (mv->asks)
 			mv->phase = REMAP_MOVE_LATER;
 		else
 			fail(mv, BLK_STS_IOERR);
@@ -956,10 +983,12 @@ static void fail_bios(struct remap_target *rt, const struct remap_move *mv)
 		/* one that has got all it wanted, or is written already, needs nothing to move */
 		if (!remap_bio(bio)->moving)
 			continue;
-		if (mv->phase == REMAP_MOVE_LATER)
-			remap_bio(bio)->later = true;
-		else
+		if (mv->phase != REMAP_MOVE_LATER || (mv->asks && !op_is_write(bio_op(bio)))) {
 			remap_bio(bio)->error = bio_error(bio);
+			continue;
+		}
+		remap_bio(bio)->later = true;
+		remap_bio(bio)->asks |= mv->asks;
 	}
 }
 
@@ -1083,6 +1112,7 @@ static void move_add(struct remap_target *rt, u64 block, u32 value, enum remap_c
 	mv->cause = cause;
 	mv->phase = REMAP_MOVE_WRITE;
 	mv->error = BLK_STS_OK;
+	mv->asks = false;
 	mv->old_is_bad = false;
 	mv->attempted = false;
 	mv->tries = 0;
@@ -1308,6 +1338,13 @@ static u64 zero_again(struct remap_target *rt, struct bio *bio, u64 block, u64 l
 	return try_again(rt, bio, block, last, false);
 }
 
+static void put_off(struct remap_target *rt, struct bio *bio)
+{
+	spin_lock_irq(&rt->lock);
+	bio_list_add(&rt->later, bio);
+	spin_unlock_irq(&rt->lock);
+}
+
 /* After the blocks have moved: may it end, how, or is it to come back? */
 static void settle_failed(struct remap_target *rt, struct bio *bio)
 {
@@ -1318,9 +1355,7 @@ static void settle_failed(struct remap_target *rt, struct bio *bio)
 	bool read = !op_is_write(bio_op(bio));
 
 	if (rb->later && !rb->error) {
-		spin_lock_irq(&rt->lock);
-		bio_list_add(&rt->later, bio);
-		spin_unlock_irq(&rt->lock);
+		put_off(rt, bio);
 		return;
 	}
 	while (read && rb->moving && !rb->error && block <= last)
@@ -1358,10 +1393,16 @@ static void handle_failed(struct remap_target *rt, struct bio_list *list)
 			bio_finish(rt, bio, bio->bi_status ?: BLK_STS_IOERR);
 			continue;
 		}
+		/* map() sets moving to false, and else nothing of this */
+		if (rb->moving && rb->asks && still_late(rt)) {
+			put_off(rt, bio);
+			continue;
+		}
 		/* what has not been sent yet, a write to where a remapped block is, may well go */
 		rb->error = rt->state == REMAP_PAUSED ? bio->bi_status : BLK_STS_OK;
 		rb->moving = false;
 		rb->later = false;
+		rb->asks = false;
 		bio_list_add(&rt->now, bio);
 		while (block <= last && !rb->error) {
 			if (bio_op(bio) == REQ_OP_WRITE_ZEROES)

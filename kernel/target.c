@@ -76,9 +76,18 @@ static int map_flush(struct remap_target *rt, struct remap_bio *rb, struct bio *
  * a failure has a number, too, it is known which one is later; those of the data device have that
  * of the latest flush of the spare.
  */
-static void flush_failed(struct remap_target *rt, bool spare)
+static void set_unflushed(struct remap_target *rt, bool spare)
 {
 	raise(&rt->unflushed[spare], atomic64_inc_return(&rt->flushes));
+	/* and the next one goes there */
+	if (spare)
+		note_slot_write(rt);
+}
+
+static void flush_failed(struct remap_target *rt, bool spare)
+{
+	raise(&rt->failed_at[spare], atomic64_inc_return(&rt->flushes));
+	set_unflushed(rt, spare);
 }
 
 static void flush_done(struct remap_target *rt, bool spare, s64 number)
@@ -92,14 +101,22 @@ static void flush_done(struct remap_target *rt, bool spare, s64 number)
 }
 
 /*
- * Of the spare not if a flush that was under way at the same time has covered all writes, nor if
- * it is read-only and there were none.
+ * A flush has ended, of whichever device. If one that was under way with it failed, that may have
+ * been its other half, and another flush have succeeded since: the write is still to come.
  */
+static void flush_ended(struct remap_target *rt, s64 number)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(rt->failed_at); i++)
+		if (number < atomic64_read(&rt->failed_at[i]))
+			set_unflushed(rt, i);
+}
+
+/* To a read-only spare nothing was written. */
 static bool is_device_unflushed(struct remap_target *rt, bool spare)
 {
-	return atomic64_read(&rt->unflushed[spare]) &&
-	       (!spare || (atomic64_read(&rt->written_at) > atomic64_read(&rt->clean_at) &&
-			   !rt->meta.readonly));
+	return atomic64_read(&rt->unflushed[spare]) && !(spare && rt->meta.readonly);
 }
 
 static bool is_unflushed(struct remap_target *rt)
@@ -376,10 +393,12 @@ static noinline int end_io_rare(struct remap_bio *rb)
 	if (!(rb->way & (REMAP_ON_SPARE | REMAP_FLUSHES)))
 		return DM_ENDIO_DONE;
 	rt = rb->rt;
-	if (rb->way & REMAP_FLUSHES)
+	if (rb->way & REMAP_FLUSHES) {
 		flush_done(rt, rb->way & REMAP_WRITES_SPARE, rb->flush);
-	else if (rb->way & REMAP_WRITES_SPARE)
+		flush_ended(rt, rb->flush);
+	} else if (rb->way & REMAP_WRITES_SPARE) {
 		note_slot_write(rt);
+	}
 	/* not counted: there is a counter for that, too */
 	this_cpu_dec(rt->inflight->count[rb->way & REMAP_COUNTER]);
 	return DM_ENDIO_DONE;
@@ -405,8 +424,10 @@ static noinline __noclone int end_io_failed(struct dm_target *ti, struct bio *bi
 	remap_uncount(rt, rb);
 	if (rb->done)
 		return DM_ENDIO_DONE;
-	if (rb->way & REMAP_FLUSHES)
+	if (rb->way & REMAP_FLUSHES) {
 		flush_failed(rt, rb->way & REMAP_WRITES_SPARE);
+		flush_ended(rt, rb->flush);
+	}
 	if (is_for_worker(rt, rb, bio, *error)) {
 		remap_relocator_take(rt, &rt->failed, bio);
 		return DM_ENDIO_INCOMPLETE;
@@ -504,26 +525,19 @@ static u64 spare_reclaim(struct remap_target *rt, u64 sectors)
 	return before;
 }
 
-/* A flush that the table before this one was to do has failed: its commit may come to this one. */
-static void inherit_unflushed(struct remap_target *rt)
+/* Has a flush that the table before this one was to do failed? Its commit may come to this one. */
+static bool replaces_unflushed(struct remap_target *rt)
 {
 	struct mapped_device *md = dm_table_get_md(rt->ti->table);
 	struct remap_target *other;
-	unsigned int i;
+	bool any = false;
 
 	mutex_lock(&active_lock);
-	list_for_each_entry(other, &active_spares, active) {
-		if (other == rt || dm_table_get_md(other->ti->table) != md ||
-		    !spares_overlap(rt, other))
-			continue;
-		for (i = 0; i < ARRAY_SIZE(rt->unflushed); i++) {
-			if (!is_device_unflushed(other, i))
-				continue;
-			flush_failed(rt, i);
-			note_slot_write(rt);
-		}
-	}
+	list_for_each_entry(other, &active_spares, active)
+		if (dm_table_get_md(other->ti->table) == md && other->ti->table != rt->ti->table)
+			any = any || is_unflushed(other);
 	mutex_unlock(&active_lock);
+	return any;
 }
 
 static void spare_release(struct remap_target *rt)
@@ -793,6 +807,8 @@ static int remap_preresume(struct dm_target *ti)
 		DMERR("%s: spare is in use by another remap target", rt->name);
 		return r;
 	}
+	/* that table goes even if this one cannot start before it is tried again */
+	rt->replaces_unflushed = rt->replaces_unflushed || replaces_unflushed(rt);
 	noio = memalloc_noio_save();
 	/* from nothing: an earlier attempt may have failed half-way */
 	remap_map_destroy(&rt->map);
@@ -823,7 +839,9 @@ static int remap_preresume(struct dm_target *ti)
 		flush_done(rt, true, flush);
 	else
 		flush_failed(rt, true);
-	inherit_unflushed(rt);
+	/* of whichever device it was: this ends with the next flush; the spare may be another */
+	if (rt->replaces_unflushed)
+		set_unflushed(rt, false);
 	if (rt->meta.readonly)
 		remap_set_state(rt, REMAP_READONLY);
 	else if (!remap_meta_whole(&rt->meta))

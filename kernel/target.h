@@ -61,6 +61,7 @@ struct remap_move {
 		REMAP_MOVE_FAILED,	/* with an error */
 	} phase;
 	blk_status_t error;
+	bool asks;			/* later, when the data device has answered */
 	bool old_is_bad;		/* the old slot failed: never use it again */
 	bool attempted;			/* a commit of its new entry was begun */
 	unsigned int tries;
@@ -138,6 +139,7 @@ struct remap_target {
 	atomic64_t clean_at;		/* writes up to this value have been flushed */
 	/* its value when a flush failed and none has succeeded since, else 0: data, spare */
 	atomic64_t unflushed[2];
+	atomic64_t failed_at[2];	/* its value when a flush last failed */
 
 	/* bios that the worker is to look at */
 	spinlock_t lock ____cacheline_aligned_in_smp;
@@ -197,6 +199,7 @@ struct remap_target {
 	const char *name;
 	dev_t dev;
 	bool loaded;
+	bool replaces_unflushed;	/* a table whose last flush failed */
 	bool suspending;		/* messages give way */
 	u64 claimed;			/* sectors of the spare that are ours; in target.c */
 	struct mutex message_lock;	/* one message at a time */
@@ -218,6 +221,7 @@ struct remap_bio {
 	bool done;			/* the worker has the last word: let it pass */
 	bool moving;			/* the worker's: a block of it moves */
 	bool later;			/* the worker's: a block of it could not move now */
+	bool asks;			/* likewise, before the data device has answered */
 	blk_status_t error;		/* the worker's verdict */
 	u64 flush;			/* a flush: its number */
 	/* so that end_io() need not keep the target for after dm_per_bio_data() */

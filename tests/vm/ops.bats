@@ -757,6 +757,51 @@ fsync_at() { # SECTOR
 	done
 }
 
+# The data device takes its time for its half of the flush, and meanwhile the spare is well again.
+@test "a commit whose flush failed fails, too, if another flush has succeeded since" {
+	local disks disk sector commit status=0
+	make_null_blk data 512 cache_size=1
+	mapfile -t disks < <(make_scsi_debug 16)
+	disk=${disks[0]}
+	dmsetup create under --table "0 1048576 linear $DATA 0"
+	settle
+	remapctl create t --data /dev/mapper/under --spare "$disk"
+	mkfs.ext4 -q "$T" 256M
+	mkdir -p /mnt/t
+	mount "$T" /mnt/t
+	head -c 4096 /dev/urandom >/mnt/t/file
+	sync /mnt/t/file
+	sector=$(filefrag -b512 -v /mnt/t/file | awk -F'[ .:]+' '/^ *0:/ { print $5 }')
+	remapctl remap t "$sector+8"
+	sync
+	settle
+	modprobe dm-delay
+	dmsetup load under --table "0 1048576 delay $DATA 0 0 $DATA 0 0 $DATA 0 60000"
+	dmsetup suspend --noudevsync --nolockfs --noflush under
+	dmsetup resume --noudevsync under
+	dd if=/dev/zero of=/mnt/t/file bs=4096 count=1 oflag=direct conv=notrunc status=none
+	chmod 600 /mnt/t/file
+	echo offline >"/sys/block/${disk#/dev/}/device/state"
+	sync /mnt/t/file 3>&- &
+	commit=$!
+	wait_for 30 flush_is_held
+	wait_for 30 state_is failed
+	echo running >"/sys/block/${disk#/dev/}/device/state"
+	# it has the spare flushed
+	run ! pattern --dsync write "$T" 900000 8 2
+	flush_is_held
+	dmsetup load under --table "0 1048576 linear $DATA 0"
+	dmsetup suspend --noudevsync --nolockfs --noflush under
+	dmsetup resume --noudevsync under
+	wait "$commit" || status=$?
+	((status == 1))
+	umount /mnt/t
+}
+
+flush_is_held() {
+	dmsetup status --noflush under | grep -q " delay [0-9]* [0-9]* [1-9]"
+}
+
 # What the flush that failed did not write may be lost, however the next one goes, and who is to
 # hear of it is not known: so do those that were to be durable before that next one.
 @test "writes that are to be durable go on when what could not be flushed is" {
